@@ -1,0 +1,40 @@
+//! The wire contract: messages, topics, ids, codes, sealing and signing. No I/O, no clock.
+//!
+//! What banks, wallets and the hub agree on lives here and nowhere else. Time is always an argument.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | the messages themselves | `proto/cardquery/v1/*.proto`, generated into [`wire`] |
+//! | which topic carries what, for how long, and who may touch it | [`topics`] |
+//! | what a code such as `REGION_NOT_OPEN` means | [`codes`] |
+//! | how a query is sealed and signed, and checked again | [`submission`], [`rules`] |
+//! | how a bank is asked and answers | [`request`], [`reply`], [`batch`] |
+//! | how a device opens its report | [`report`] |
+//! | whose key counts, and when | [`registry`] |
+
+pub mod batch;
+pub mod cloud_events;
+pub mod codes;
+pub mod fields;
+pub mod ids;
+pub mod keys;
+pub mod merkle;
+pub mod notice;
+pub mod redact;
+pub mod registry;
+pub mod reply;
+pub mod report;
+pub mod request;
+pub mod rules;
+pub mod seal;
+pub mod sign;
+pub mod submission;
+pub mod time;
+pub mod topics;
+pub mod view;
+
+/// Messages generated from `proto/`, as they travel. Everything else in this crate turns them into checked types.
+#[allow(missing_docs, clippy::all, clippy::wildcard_enum_match_arm)]
+pub mod wire {
+    include!(concat!(env!("OUT_DIR"), "/cardquery.v1.rs"));
+}
