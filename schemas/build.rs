@@ -20,9 +20,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.sort();
     println!("cargo:rerun-if-changed=proto");
     let descriptors = protox::compile(&files, ["proto"])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .skip_debug(REDACTED)
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).skip_debug(REDACTED).compile_fds(descriptors)?;
     Ok(())
 }

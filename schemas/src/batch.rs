@@ -3,6 +3,7 @@
 //! A batch of one is the ordinary case on a quiet day: its path is empty and its root is the leaf hash.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use bytes::Bytes;
 use prost::Message;
@@ -99,6 +100,23 @@ pub fn verify(
     Ok(UnixMillis(statement.signed_at_ms))
 }
 
+/// Slack between a bank's clock and the broker's.
+const CLOCK_SKEW: Duration = Duration::from_secs(15 * 60);
+
+/// Whether a batch that holds a reply to a query accepted at `accepted_at` may be signed at `signed_at`, when it was
+/// appended at `appended_at` at the latest.
+///
+/// # Errors
+/// `BATCH_TIME_IMPOSSIBLE`.
+pub fn check_time(
+    signed_at: UnixMillis,
+    accepted_at: UnixMillis,
+    appended_at: UnixMillis,
+) -> Result<(), Code> {
+    let window = accepted_at.before(CLOCK_SKEW)..=appended_at + CLOCK_SKEW;
+    window.contains(&signed_at).then_some(()).ok_or(Code::BATCH_TIME_IMPOSSIBLE)
+}
+
 /// Digest over key id, body and signature: what was verified, to the byte.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct SignedBytes(Digest);
@@ -162,7 +180,8 @@ mod tests {
         let key = SigningKey::from_seed(&[1; 32]);
         for size in [1, 2, 3, 7, 14, 64, 1024] {
             let headers = headers(size);
-            let proofs = sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5)).expect("signs");
+            let proofs =
+                sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5)).expect("signs");
             let mut roots = VerifiedRoots::default();
             for (header, proof) in headers.iter().zip(&proofs) {
                 let at = verify(&bank("alpha"), header, proof, |_| Ok(key.public()), &mut roots);
@@ -177,7 +196,8 @@ mod tests {
     fn a_cached_root_vouches_for_no_other_bank_signature_or_revoked_key() {
         let key = SigningKey::from_seed(&[1; 32]);
         let headers = headers(2);
-        let proofs = sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5)).expect("signs");
+        let proofs =
+            sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5)).expect("signs");
         let mut roots = VerifiedRoots::default();
         let mut check = |bank: &BankId, proof: &wire::BatchProof, revoked: bool| {
             let key_of = |_| if revoked { Err(Code::KEY_REVOKED) } else { Ok(key.public()) };
@@ -197,8 +217,9 @@ mod tests {
     fn a_path_that_is_too_long_is_refused_before_anything_is_verified() {
         let key = SigningKey::from_seed(&[1; 32]);
         let headers = headers(1);
-        let mut proof =
-            sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5)).expect("signs").remove(0);
+        let mut proof = sign_batch(&bank("alpha"), &key, Nonce([0; 16]), &headers, UnixMillis(5))
+            .expect("signs")
+            .remove(0);
         proof.path = vec![Bytes::from(vec![0; 32]); 11];
         let refused = verify(
             &bank("alpha"),

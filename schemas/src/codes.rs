@@ -146,7 +146,10 @@ mod tests {
         let mut seen = BTreeSet::new();
         for code in Code::ALL {
             let text = code.as_str();
-            assert!(text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'), "{text}");
+            assert!(
+                text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_'),
+                "{text}"
+            );
             assert!(seen.insert(text), "{text} twice");
             assert!(code.help().ends_with('.'), "{text}");
             assert!((400..600).contains(&code.status()), "{text}");

@@ -68,7 +68,10 @@ impl VerifyingKey {
 
     /// For the wire.
     pub fn to_wire(&self) -> wire::PublicKey {
-        wire::PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: self.inner.to_bytes().to_vec().into() }
+        wire::PublicKey {
+            algorithm: KeyAlgorithm::Ed25519.into(),
+            raw: self.inner.to_bytes().to_vec().into(),
+        }
     }
 
     /// Its id.
@@ -78,7 +81,8 @@ impl VerifyingKey {
 
     /// `verify_strict`: one signature has one encoding, as evidence needs.
     pub(crate) fn verify_raw(&self, message: &[u8], signature: &[u8]) -> Result<(), Code> {
-        let signature = ed25519_dalek::Signature::from_slice(signature).map_err(|_| Code::SIGNATURE_INVALID)?;
+        let signature =
+            ed25519_dalek::Signature::from_slice(signature).map_err(|_| Code::SIGNATURE_INVALID)?;
         self.inner.verify_strict(message, &signature).map_err(|_| Code::SIGNATURE_INVALID)
     }
 }
@@ -149,9 +153,12 @@ impl SealingKey {
         Self { inner, id }
     }
 
-    /// From the wire.
+    /// From the wire. Refuses points of small order, with which no secret can be shared.
     pub fn from_wire(key: &wire::PublicKey) -> Result<Self, Code> {
         let raw = raw_32(key, KeyAlgorithm::X25519)?;
+        if is_small_order(raw) {
+            return Err(Code::KEY_INVALID);
+        }
         <Kem as hpke::Kem>::PublicKey::from_bytes(&raw).map(Self::new).map_err(|_| Code::KEY_INVALID)
     }
 
@@ -182,6 +189,40 @@ impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SealingKey({})", self.id)
     }
+}
+
+/// The u-coordinates of order 1, 2, 4 and 8 on Curve25519 and its twist, below 2^255, with the spellings that are
+/// not reduced (RFC 7748, section 6.1, asks for a check of the shared secret; this one comes before any seal).
+const SMALL_ORDER: [[u8; 32]; 7] = {
+    const fn near_p(low: u8) -> [u8; 32] {
+        let mut point = [0xff; 32];
+        point[0] = low;
+        point[31] = 0x7f;
+        point
+    }
+    let mut one = [0; 32];
+    one[0] = 1;
+    [
+        [0; 32],
+        one,
+        [
+            0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+            0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+        ],
+        [
+            0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+            0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+        ],
+        near_p(0xec),
+        near_p(0xed),
+        near_p(0xee),
+    ]
+};
+
+fn is_small_order(mut raw: [u8; 32]) -> bool {
+    // X25519 ignores the top bit.
+    raw[31] &= 0x7f;
+    SMALL_ORDER.contains(&raw)
 }
 
 fn raw_32(key: &wire::PublicKey, algorithm: KeyAlgorithm) -> Result<[u8; 32], Code> {

@@ -16,6 +16,7 @@ pub mod batch;
 pub mod cloud_events;
 pub mod codes;
 pub mod fields;
+pub mod http;
 pub mod ids;
 pub mod keys;
 pub mod merkle;

@@ -82,16 +82,8 @@ mod tests {
     use proptest::prelude::*;
 
     /// The eight leaves of the Certificate Transparency reference tests, whose hashing RFC 9162 keeps.
-    const LEAVES: [&str; 8] = [
-        "",
-        "00",
-        "10",
-        "2021",
-        "3031",
-        "40414243",
-        "5051525354555657",
-        "606162636465666768696a6b6c6d6e6f",
-    ];
+    const LEAVES: [&str; 8] =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"];
 
     fn leaves(n: usize) -> Vec<Digest> {
         LEAVES[..n].iter().map(|leaf| leaf_hash(&hex::decode(leaf).expect("hex"))).collect()

@@ -8,6 +8,7 @@ use crate::codes::Code;
 use crate::ids::{Digest, Nonce, Reference};
 use crate::keys::{OpeningKey, SigningKey};
 use crate::registry::{NOTIFIER, Registry};
+use crate::report::is_final;
 use crate::seal::{self, Binding, Kind};
 use crate::sign::{self, Tag};
 use crate::submission::Contact;
@@ -66,14 +67,23 @@ pub struct Notice {
 /// # Errors
 /// `MESSAGE_MALFORMED`, `WRONG_RECORD_KEY`, `PARTY_UNKNOWN`, `UPSTREAM_UNKNOWN`, a `KEY_…` code, `SIGNATURE_INVALID`,
 /// `DIGEST_MISMATCH`, `STATEMENT_MISMATCH`.
-pub fn open(record_key: &[u8], value: Bytes, registry: &Registry, appended_at: UnixMillis) -> Result<Notice, Code> {
+pub fn open(
+    record_key: &[u8],
+    value: Bytes,
+    registry: &Registry,
+    appended_at: UnixMillis,
+) -> Result<Notice, Code> {
     let record = wire::NoticeRecord::decode(value).map_err(|_| Code::MESSAGE_MALFORMED)?;
     let Some(notice_record::Message::ReportReady(notice)) = record.message else {
         return Err(Code::MESSAGE_MALFORMED);
     };
     let signed = notice.header.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
     let hub = registry.hub()?;
-    let word: wire::NoticeHeader = sign::open(Tag::NoticeHeader, signed, |id| hub.verifying_key(id, appended_at))?;
+    let word: wire::NoticeHeader =
+        sign::open(Tag::NoticeHeader, signed, |id| hub.verifying_key(id, appended_at))?;
+    if !is_final(word.state()) {
+        return Err(Code::MESSAGE_MALFORMED);
+    }
     let header = Header {
         reference: Reference::try_from(word.reference.as_ref())?,
         state: word.state(),

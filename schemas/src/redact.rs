@@ -22,7 +22,8 @@ mod tests {
 
     #[test]
     fn personal_messages_do_not_print_their_content() {
-        let identity = wire::Identity { name: "王小明".into(), phone: "+8613800000001".into(), ..Default::default() };
+        let identity =
+            wire::Identity { name: "王小明".into(), phone: "+8613800000001".into(), ..Default::default() };
         let answer = wire::Answer {
             cards: vec![wire::Card { first4: "6222".into(), last4: "1234".into(), ..Default::default() }],
             ..Default::default()

@@ -66,7 +66,9 @@ impl PartyName {
             PartyKind::Upstream => "upstream",
             PartyKind::Notifier if entry.id == NOTIFIER => "notifier",
             PartyKind::Hub if entry.id == HUB => "hub",
-            PartyKind::Notifier | PartyKind::Hub | PartyKind::Unspecified => return Err(Code::MESSAGE_MALFORMED),
+            PartyKind::Notifier | PartyKind::Hub | PartyKind::Unspecified => {
+                return Err(Code::MESSAGE_MALFORMED);
+            }
         };
         Ok(Self::new(kind, &entry.id))
     }
@@ -225,6 +227,9 @@ impl Registry {
         }
         let mut keys =
             entry.keys.iter().map(|key| Key::from_wire(key, appended_at)).collect::<Result<Vec<_>, _>>()?;
+        if (1..keys.len()).any(|n| keys[..n].iter().any(|key| key.id == keys[n].id)) {
+            return Err(Code::MESSAGE_MALFORMED);
+        }
         if let Some(known) = self.parties.get(&name) {
             if entry.version == known.version {
                 return if record.body == known.record.body {
@@ -311,7 +316,7 @@ impl Registry {
 }
 
 /// Checks that a new version goes on from the known one: no key dropped, no revocation taken back or moved, and new
-/// keys signed with a key that counts now.
+/// keys signed with a key that counts now, where the party ever had one that signs.
 fn follow(
     known: &Party,
     keys: &mut [Key],
@@ -326,7 +331,9 @@ fn follow(
         new.revoked_at = old.revoked_at.or(new.revoked_at);
     }
     let rotated = keys.iter().any(|new| known.keys.iter().all(|old| old.id != new.id));
-    if rotated {
+    // The notifier only opens: it never had a key that could sign.
+    let signs = known.keys.iter().any(|key| matches!(key.public, Public::Sign(_)));
+    if rotated && signs {
         let signature = record.rotation_signature.as_ref().ok_or(Code::REGISTRY_ROTATION_UNSIGNED)?;
         let key = known
             .verifying_key(KeyId::from_bytes(&signature.key_id)?, appended_at)
@@ -363,9 +370,10 @@ pub fn record_key(entry: &wire::RegistryEntry) -> Result<String, Code> {
 
 /// A digest over the accepted entries, for logs and support tickets: two readers with the same digest agree.
 pub fn fingerprint(registry: &Registry) -> Digest {
-    let fields = registry.parties.values().fold(crate::fields::Fields::new(), |fields, party| {
-        fields.bytes(&Digest::of(&party.record.body).0)
-    });
+    let fields = registry
+        .parties
+        .values()
+        .fold(crate::fields::Fields::new(), |fields, party| fields.bytes(&Digest::of(&party.record.body).0));
     Digest::of(fields.as_bytes())
 }
 

@@ -29,7 +29,12 @@ fn entry(version: u64, keys: &[&SigningKey]) -> wire::RegistryEntry {
 }
 
 impl World {
-    fn apply(&mut self, entry: &wire::RegistryEntry, rotation: Option<&SigningKey>, at: i64) -> Result<Applied, Code> {
+    fn apply(
+        &mut self,
+        entry: &wire::RegistryEntry,
+        rotation: Option<&SigningKey>,
+        at: i64,
+    ) -> Result<Applied, Code> {
         let record = sign_entry(entry, &self.roots[..2], rotation);
         self.registry.apply(b"bank/alpha", &record.encode_to_vec(), UnixMillis(at))
     }

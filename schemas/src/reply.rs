@@ -18,7 +18,11 @@ use crate::wire::{self, Refusal, ReplyOutcome, reply_record};
 ///
 /// # Errors
 /// `SEAL_CONTENT_TOO_LARGE` for an answer over 8 KiB.
-pub fn seal_answer(query: &BankQuery, statement_sha256: Digest, answer: &wire::Answer) -> Result<Bytes, Code> {
+pub fn seal_answer(
+    query: &BankQuery,
+    statement_sha256: Digest,
+    answer: &wire::Answer,
+) -> Result<Bytes, Code> {
     let content = zeroize::Zeroizing::new(answer.encode_to_vec());
     let binding = answer_binding(&query.reference, &query.bank, query.terms.expires_at, &statement_sha256);
     seal::seal(Kind::Answer, &query.terms.report_key, &binding, &content)
@@ -89,7 +93,8 @@ impl Unsigned {
 
     /// The record to publish, with its proof from [`batch::sign_batch`].
     pub fn with_proof(self, proof: wire::BatchProof) -> wire::ReplyRecord {
-        let reply = wire::CardReply { header: self.header, proof: Some(proof), sealed_answer: self.sealed_answer };
+        let reply =
+            wire::CardReply { header: self.header, proof: Some(proof), sealed_answer: self.sealed_answer };
         wire::ReplyRecord { message: Some(reply_record::Message::Reply(reply)) }
     }
 }
@@ -125,9 +130,6 @@ pub struct Expected {
     pub accepted_at: UnixMillis,
 }
 
-/// Slack between a bank's clock and the broker's.
-const CLOCK_SKEW: std::time::Duration = std::time::Duration::from_secs(15 * 60);
-
 impl Reply {
     /// Whether this reply, appended at `appended_at`, is one to the request that the hub made.
     ///
@@ -140,8 +142,7 @@ impl Reply {
         if self.report_key.is_some_and(|key| key != expected.report_key) {
             return Err(Code::REPORT_KEY_MISMATCH);
         }
-        let window = expected.accepted_at.before(CLOCK_SKEW)..=appended_at + CLOCK_SKEW;
-        window.contains(&self.signed_at).then_some(()).ok_or(Code::BATCH_TIME_IMPOSSIBLE)
+        batch::check_time(self.signed_at, expected.accepted_at, appended_at)
     }
 }
 
@@ -212,7 +213,11 @@ fn verify(
             }
             Some(key)
         }
-        ReplyOutcome::Refused if header.refusal() != Refusal::Unspecified && reply.sealed_answer.is_empty() => None,
+        ReplyOutcome::Refused
+            if header.refusal() != Refusal::Unspecified && reply.sealed_answer.is_empty() =>
+        {
+            None
+        }
         ReplyOutcome::RetryLater if reply.sealed_answer.is_empty() => None,
         ReplyOutcome::Refused | ReplyOutcome::RetryLater | ReplyOutcome::Unspecified => {
             return Err(Code::OUTCOME_INVALID);

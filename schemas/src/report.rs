@@ -105,7 +105,7 @@ pub struct OpenedBank {
     pub outcome: BankOutcome,
     /// What the bank says, if its segment verified and opened.
     pub answer: Option<wire::Answer>,
-    /// Set when there is a segment: whether it verified, and why not.
+    /// Set when there is, or must be, a segment: whether it verified, and why not.
     pub verified: Option<Result<(), Code>>,
 }
 
@@ -122,7 +122,8 @@ pub fn open(report: Bytes, device: &Device<'_>) -> Result<OpenedReport, Code> {
     let finalised_at = UnixMillis(unverified.finalised_at_ms);
     let registry = read_registry(&report, device, finalised_at)?;
     let hub = registry.hub()?;
-    let coverage: wire::Coverage = sign::open(Tag::Coverage, signed, |id| hub.verifying_key(id, finalised_at))?;
+    let coverage: wire::Coverage =
+        sign::open(Tag::Coverage, signed, |id| hub.verifying_key(id, finalised_at))?;
     let coverage = read_coverage(&coverage)?;
     if coverage.reference != *device.reference || !coverage.banks.keys().eq(device.banks) {
         return Err(Code::STATEMENT_MISMATCH);
@@ -132,13 +133,19 @@ pub fn open(report: Bytes, device: &Device<'_>) -> Result<OpenedReport, Code> {
     let banks: Vec<_> = coverage
         .banks
         .iter()
-        .map(|(bank, (outcome, digest))| open_bank(bank, *outcome, *digest, &segments, &registry, device))
+        .map(|(bank, (outcome, digest))| {
+            open_bank(bank, *outcome, *digest, &segments, &coverage, &registry, device)
+        })
         .collect();
-    let complete = banks.iter().all(OpenedBank::is_whole);
+    let complete = !banks.is_empty() && banks.iter().all(OpenedBank::is_whole);
     Ok(OpenedReport { coverage, banks, complete, seen: registry.seen().clone() })
 }
 
-fn read_registry(report: &wire::Report, device: &Device<'_>, finalised_at: UnixMillis) -> Result<Registry, Code> {
+fn read_registry(
+    report: &wire::Report,
+    device: &Device<'_>,
+    finalised_at: UnixMillis,
+) -> Result<Registry, Code> {
     let mut registry = Registry::new(device.roots.to_vec(), device.seen.clone());
     for record in &report.registry {
         let entry = wire::RegistryEntry::decode(record.body.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
@@ -150,8 +157,21 @@ fn read_registry(report: &wire::Report, device: &Device<'_>, finalised_at: UnixM
     Ok(registry)
 }
 
+pub(crate) fn is_final(state: QueryState) -> bool {
+    match state {
+        QueryState::FinalAllAnswered | QueryState::FinalPartial | QueryState::FinalEmpty => true,
+        QueryState::Unspecified
+        | QueryState::Held
+        | QueryState::Collecting
+        | QueryState::Erased
+        | QueryState::Rejected
+        | QueryState::Cancelled
+        | QueryState::Withdrawn => false,
+    }
+}
+
 fn read_coverage(coverage: &wire::Coverage) -> Result<Coverage, Code> {
-    if coverage.version != VERSION {
+    if coverage.version != VERSION || !is_final(coverage.state()) {
         return Err(Code::MESSAGE_MALFORMED);
     }
     let mut banks = BTreeMap::new();
@@ -180,13 +200,15 @@ fn open_bank(
     outcome: BankOutcome,
     digest: Option<Digest>,
     segments: &BTreeMap<Digest, Bytes>,
+    coverage: &Coverage,
     registry: &Registry,
     device: &Device<'_>,
 ) -> OpenedBank {
     let texts = registry.bank(bank).and_then(|party| party.texts.clone());
-    let opened = digest.map(|digest| {
-        let segment = segments.get(&digest).ok_or(Code::DIGEST_MISMATCH)?;
-        open_segment(bank, outcome, segment.clone(), registry, device)
+    let said = matches!(outcome, BankOutcome::Answered | BankOutcome::Refused);
+    let opened = (said || digest.is_some()).then(|| {
+        let segment = digest.and_then(|digest| segments.get(&digest)).ok_or(Code::DIGEST_MISMATCH)?;
+        open_segment(bank, outcome, segment.clone(), coverage, registry, device)
     });
     let verified = opened.as_ref().map(|opened| opened.as_ref().map(|_| ()).map_err(|code| *code));
     let answer = opened.and_then(Result::ok).flatten();
@@ -197,6 +219,7 @@ fn open_segment(
     bank: &BankId,
     outcome: BankOutcome,
     segment: Bytes,
+    coverage: &Coverage,
     registry: &Registry,
     device: &Device<'_>,
 ) -> Result<Option<wire::Answer>, Code> {
@@ -204,10 +227,13 @@ fn open_segment(
     let header = wire::ReplyHeader::decode(segment.header.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
     let proof = segment.proof.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
     let statement = proof.statement.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
-    let signed_at = wire::BatchStatement::decode(statement.body.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
+    let unverified =
+        wire::BatchStatement::decode(statement.body.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
     let party = registry.bank(bank).ok_or(Code::PARTY_UNKNOWN)?;
-    let key_of = |id| party.verifying_key(id, UnixMillis(signed_at.signed_at_ms));
-    batch::verify(bank, &segment.header, proof, key_of, &mut VerifiedRoots::default())?;
+    let key_of = |id| party.verifying_key(id, UnixMillis(unverified.signed_at_ms));
+    let signed_at = batch::verify(bank, &segment.header, proof, key_of, &mut VerifiedRoots::default())?;
+    // The key was judged at the bank's own time, so that time must be one at which the hub could take the reply.
+    batch::check_time(signed_at, coverage.accepted_at, coverage.deadline_at)?;
     if header.bank_id != bank.as_str()
         || Reference::try_from(header.reference.as_ref())? != *device.reference
         || header.request_id != device.reference.request_id(bank).0.as_slice()
@@ -234,7 +260,18 @@ impl OpenedBank {
     fn is_whole(&self) -> bool {
         self.verified == Some(Ok(()))
             && self.answer.as_ref().is_some_and(|answer| {
-                matches!(answer.kind(), AnswerKind::Cards | AnswerKind::NoCards) && answer.missing_sources.is_empty()
+                // A bank that contradicts itself has not answered the question.
+                let fits = match answer.kind() {
+                    AnswerKind::Cards => !answer.cards.is_empty(),
+                    AnswerKind::NoCards => answer.cards.is_empty(),
+                    AnswerKind::Unspecified
+                    | AnswerKind::IneligibleNoPhone
+                    | AnswerKind::IneligibleIdExpired
+                    | AnswerKind::IneligibleNoCardlessPayment
+                    | AnswerKind::IdentityMismatch
+                    | AnswerKind::Withheld => false,
+                };
+                fits && answer.missing_sources.is_empty()
             })
     }
 }

@@ -71,8 +71,9 @@ pub fn cancel(reference: &Reference, bank: &BankId, key: &SigningKey) -> wire::R
         bank_id: bank.as_str().to_owned(),
         request_id: reference.request_id(bank).to_wire(),
     };
-    let cancelled =
-        wire::RequestCancelled { cancellation: Some(sign::sign(Tag::RequestCancellation, &cancellation, key)) };
+    let cancelled = wire::RequestCancelled {
+        cancellation: Some(sign::sign(Tag::RequestCancellation, &cancellation, key)),
+    };
     wire::RequestRecord { message: Some(request_record::Message::Cancelled(cancelled)) }
 }
 
@@ -115,7 +116,9 @@ pub fn open(bank: &BankId, value: Bytes, hub: &Party, appended_at: UnixMillis) -
             open_request(bank, request, hub, appended_at).map(Opened::Request)
         }
         Some(request_record::Message::Cancelled(cancelled)) => {
-            open_cancellation(bank, &cancelled, hub, appended_at).map(Opened::Cancelled).map_err(Unopened::Bad)
+            open_cancellation(bank, &cancelled, hub, appended_at)
+                .map(Opened::Cancelled)
+                .map_err(Unopened::Bad)
         }
         None => Err(Unopened::Bad(Code::MESSAGE_MALFORMED)),
     }
@@ -128,7 +131,7 @@ fn open_request(
     appended_at: UnixMillis,
 ) -> Result<Request, Unopened> {
     let malformed = Unopened::Bad(Code::MESSAGE_MALFORMED);
-    let (Some(signed), Some(statement)) = (request.header, request.statement) else { return Err(malformed) };
+    let Some(signed) = request.header else { return Err(malformed) };
     let read = |header: wire::RequestHeader| read_header(bank, &header).map_err(Unopened::Bad);
     let verified = sign::open(Tag::RequestHeader, &signed, |id| hub.verifying_key(id, appended_at));
     let header = match verified {
@@ -139,6 +142,8 @@ fn open_request(
         }
         Err(code) => return Err(Unopened::Bad(code)),
     };
+    // A missing statement is one that does not verify: who has a readable header is answered REFUSED.
+    let statement = request.statement.unwrap_or_default();
     Ok(Request { header, statement, sealed_identity: request.sealed_identity, appended_at })
 }
 
@@ -210,7 +215,8 @@ impl Request {
     ) -> Result<Accepted, NotAccepted> {
         let refused = |refusal| move |code| NotAccepted::Refused(refusal, code);
         let query = self.verify_statement(registry)?;
-        if Digest::of(&self.statement.body) != self.header.statement_sha256 || query.identity != self.identity_digest()
+        if Digest::of(&self.statement.body) != self.header.statement_sha256
+            || query.identity != self.identity_digest()
         {
             return Err(NotAccepted::Refused(Refusal::DigestMismatch, Code::DIGEST_MISMATCH));
         }
@@ -223,9 +229,10 @@ impl Request {
         }
         rules::check_terms(&query.terms, max_factor_age, accepted_at).map_err(|code| {
             let refusal = match code {
-                Code::ASSURANCE_TOO_LOW | Code::FACTORS_TOO_FEW | Code::FACTOR_TOO_OLD | Code::FACTOR_IN_FUTURE => {
-                    Refusal::AssuranceTooLow
-                }
+                Code::ASSURANCE_TOO_LOW
+                | Code::FACTORS_TOO_FEW
+                | Code::FACTOR_TOO_OLD
+                | Code::FACTOR_IN_FUTURE => Refusal::AssuranceTooLow,
                 _ => Refusal::ConsentNotValid,
             };
             NotAccepted::Refused(refusal, code)
@@ -237,7 +244,8 @@ impl Request {
 
     fn verify_statement(&self, registry: &Registry) -> Result<BankQuery, NotAccepted> {
         let invalid = |code| NotAccepted::Refused(Refusal::StatementInvalid, code);
-        let upstream = registry.upstream(&self.header.reference.upstream).ok_or(NotAccepted::KeyNotKnownYet)?;
+        let upstream =
+            registry.upstream(&self.header.reference.upstream).ok_or(NotAccepted::KeyNotKnownYet)?;
         // The key is judged at the time of acceptance: a key revoked while the request waited was good when used.
         let key_of = |id| upstream.verifying_key(id, self.header.accepted_at);
         match sign::open(Tag::BankStatement, &self.statement, key_of) {

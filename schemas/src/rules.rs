@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::codes::Code;
-use crate::ids::{BankId, Digest};
+use crate::ids::{BankId, Digest, UpstreamId};
 use crate::registry::Registry;
 use crate::submission::{HubQuery, MAX_BANKS, Terms};
 use crate::time::UnixMillis;
@@ -24,25 +24,68 @@ pub struct Policy {
     pub max_factor_age: Duration,
 }
 
-/// What producer and hub judge. `at` is now at intake, and the time of acceptance at the hub.
+/// What the gates look at: all that is known of a query before anything is sealed.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a, B> {
+    /// Whose query it is.
+    pub upstream: &'a UpstreamId,
+    /// What hub and banks judge alike.
+    pub terms: &'a Terms,
+    /// Whether the person acknowledged the scam warning.
+    pub scam_warning_acknowledged: bool,
+    /// Pseudonym of the person within the upstream.
+    pub subject: &'a str,
+    /// Administrative division code.
+    pub region: &'a str,
+    /// The chosen banks.
+    pub banks: B,
+}
+
+/// What the hub judges of a signed query, at the time of acceptance: [`check_asked`] of its content.
 ///
 /// # Errors
 /// The code of the first gate that is closed.
-pub fn check_query(query: &HubQuery, policy: &Policy, registry: &Registry, at: UnixMillis) -> Result<(), Code> {
-    let upstream = registry.upstream(&query.reference.upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
+pub fn check_query(
+    query: &HubQuery,
+    policy: &Policy,
+    registry: &Registry,
+    at: UnixMillis,
+) -> Result<(), Code> {
+    let asked = Asked {
+        upstream: &query.reference.upstream,
+        terms: &query.terms,
+        scam_warning_acknowledged: query.scam_warning_acknowledged,
+        subject: &query.subject,
+        region: &query.region,
+        banks: query.banks.keys(),
+    };
+    check_asked(asked, policy, registry, at)
+}
+
+/// What producer and hub judge alike. `at` is now at intake, and the time of acceptance at the hub.
+///
+/// # Errors
+/// The code of the first gate that is closed.
+pub fn check_asked<'a>(
+    asked: Asked<'a, impl ExactSizeIterator<Item = &'a BankId>>,
+    policy: &Policy,
+    registry: &Registry,
+    at: UnixMillis,
+) -> Result<(), Code> {
+    let upstream = registry.upstream(asked.upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
     if !upstream.is_active() {
         return Err(Code::UPSTREAM_NOT_ACTIVE);
     }
-    check_region(&query.region, policy)?;
-    check_banks(query.banks.keys(), &query.region, registry)?;
-    check_terms(&query.terms, policy.max_factor_age, at)?;
-    if !policy.consent_texts.contains(&query.terms.consent_text) {
+    check_region(asked.region, policy)?;
+    check_banks(asked.banks, asked.region, registry)?;
+    check_terms(asked.terms, policy.max_factor_age, at)?;
+    if !policy.consent_texts.contains(&asked.terms.consent_text) {
         return Err(Code::CONSENT_TEXT_UNKNOWN);
     }
-    if !query.scam_warning_acknowledged {
+    if !asked.scam_warning_acknowledged {
         return Err(Code::WARNING_NOT_ACKNOWLEDGED);
     }
-    check_subject(&query.subject)
+    check_subject(asked.subject)
 }
 
 /// Whether the service is open in `region`.

@@ -104,17 +104,18 @@ pub fn open(
     binding: &Binding<'_>,
     envelope: &Bytes,
 ) -> Result<Zeroizing<Vec<u8>>, Code> {
-    let envelope = wire::Sealed::decode(envelope.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
-    if envelope.suite != Suite::X25519Sha256Aes256gcm as i32 {
-        return Err(Code::SEAL_SUITE_UNKNOWN);
-    }
+    let envelope = read(envelope)?;
     if envelope.key_id != key.id().0.as_slice() {
         return Err(Code::KEY_UNKNOWN);
     }
     let enc = hpke::Deserializable::from_bytes(&envelope.enc).map_err(|_| Code::MESSAGE_MALFORMED)?;
-    let mut context =
-        hpke::setup_receiver::<Aead, Kdf, Kem>(&hpke::OpModeR::Base, key.inner(), &enc, kind.info().as_bytes())
-            .map_err(|_| Code::SEAL_BROKEN)?;
+    let mut context = hpke::setup_receiver::<Aead, Kdf, Kem>(
+        &hpke::OpModeR::Base,
+        key.inner(),
+        &enc,
+        kind.info().as_bytes(),
+    )
+    .map_err(|_| Code::SEAL_BROKEN)?;
     let padded = context
         .open(&envelope.ciphertext, binding.aad(key.id()).as_bytes())
         .map(Zeroizing::new)
@@ -125,10 +126,17 @@ pub fn open(
 /// The key id that an envelope is addressed to, without opening it.
 ///
 /// # Errors
-/// `MESSAGE_MALFORMED`.
+/// `MESSAGE_MALFORMED`, `SEAL_SUITE_UNKNOWN`.
 pub fn recipient(envelope: &Bytes) -> Result<KeyId, Code> {
+    KeyId::from_bytes(&read(envelope)?.key_id)
+}
+
+fn read(envelope: &Bytes) -> Result<wire::Sealed, Code> {
     let envelope = wire::Sealed::decode(envelope.clone()).map_err(|_| Code::MESSAGE_MALFORMED)?;
-    KeyId::from_bytes(&envelope.key_id)
+    if envelope.suite != Suite::X25519Sha256Aes256gcm as i32 {
+        return Err(Code::SEAL_SUITE_UNKNOWN);
+    }
+    Ok(envelope)
 }
 
 /// u16-BE length, content, zeros.
@@ -181,7 +189,11 @@ mod tests {
                 Binding { context: b"other", ..home },
             ];
             for binding in &moved {
-                assert_eq!(open(kind, &key, binding, &envelope).err(), Some(Code::SEAL_BROKEN), "{binding:?}");
+                assert_eq!(
+                    open(kind, &key, binding, &envelope).err(),
+                    Some(Code::SEAL_BROKEN),
+                    "{binding:?}"
+                );
             }
             for other in Kind::ALL.into_iter().filter(|other| *other != kind) {
                 assert!(open(other, &key, &home, &envelope).is_err(), "{kind:?} as {other:?}");

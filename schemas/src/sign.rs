@@ -136,7 +136,8 @@ mod tests {
             body: body.into(),
             key_id: key.id().to_wire(),
         };
-        let opened: wire::Revocation = open(Tag::Revocation, &signed, |_| Ok(key.public())).expect("verifies");
+        let opened: wire::Revocation =
+            open(Tag::Revocation, &signed, |_| Ok(key.public())).expect("verifies");
         assert_eq!(opened.issued_at_ms, 7);
     }
 }

@@ -13,6 +13,7 @@ use crate::fields::Fields;
 use crate::ids::{BankId, Digest, Nonce, Reference, UpstreamId};
 use crate::keys::{SealingKey, SigningKey};
 use crate::registry::{NOTIFIER, Party};
+use crate::rules;
 use crate::seal::{self, Binding, Kind};
 use crate::sign::{self, Tag};
 use crate::time::UnixMillis;
@@ -135,7 +136,8 @@ pub struct Draft<'a> {
 /// Seals, then signs.
 ///
 /// # Errors
-/// `SEAL_CONTENT_TOO_LARGE` when identity or contact do not fit, `KEY_INVALID` for an unusable sealing key.
+/// `SEAL_CONTENT_TOO_LARGE` when identity or contact do not fit, `KEY_INVALID` for an unusable sealing key,
+/// `MESSAGE_TOO_LARGE` when a bank's part is over [`MAX_BANK_PART`], for example with too many factors.
 pub fn submit(draft: &Draft<'_>, key: &SigningKey) -> Result<wire::QuerySubmitted, Code> {
     let Draft { reference, terms, .. } = draft;
     let binding = |party| Binding { reference, party, expires_at: terms.expires_at, context: &terms.nonce.0 };
@@ -159,7 +161,11 @@ pub fn submit(draft: &Draft<'_>, key: &SigningKey) -> Result<wire::QuerySubmitte
             identity_sha256: digest.to_wire(),
         };
         let statement = Some(sign::sign(Tag::BankStatement, &statement, key));
-        banks.push(wire::BankPart { statement, sealed_identity });
+        let part = wire::BankPart { statement, sealed_identity };
+        if part.encoded_len() > MAX_BANK_PART {
+            return Err(Code::MESSAGE_TOO_LARGE);
+        }
+        banks.push(part);
         shares.push(wire::BankShare { bank_id: bank.as_str().to_owned(), identity_sha256: digest.to_wire() });
     }
     let contact = zeroize::Zeroizing::new(draft.contact.encode_to_vec());
@@ -236,7 +242,8 @@ pub struct Contact {
 ///
 /// # Errors
 /// Anything here means that the record takes no id: `MESSAGE_MALFORMED`, `WRONG_TOPIC`, `WRONG_RECORD_KEY`, a `KEY_…`
-/// code, `SIGNATURE_INVALID`, `DIGEST_MISMATCH`, `STATEMENT_MISMATCH`.
+/// code, `SIGNATURE_INVALID`, `DIGEST_MISMATCH`, `STATEMENT_MISMATCH`, or `FIELD_INVALID` for a subject or region of the
+/// wrong form.
 pub fn open(
     upstream: &UpstreamId,
     record_key: &[u8],
@@ -283,7 +290,11 @@ pub fn open(
     if digest != Digest::from_bytes(&word.contact_sha256)? || digest != query.contact {
         return Err(Code::DIGEST_MISMATCH);
     }
-    if Reference::try_from(word.reference.as_ref())? != query.reference || word.nonce != query.terms.nonce.0.as_slice()
+    if Reference::try_from(word.reference.as_ref())? != query.reference
+        || word.purpose() != query.terms.purpose
+        || UnixMillis(word.issued_at_ms) != query.terms.issued_at
+        || UnixMillis(word.expires_at_ms) != query.terms.expires_at
+        || word.nonce != query.terms.nonce.0.as_slice()
     {
         return Err(Code::STATEMENT_MISMATCH);
     }
@@ -291,8 +302,13 @@ pub fn open(
     Ok(Submission { query, banks, contact })
 }
 
-/// Checks the form of the hub's statement.
+/// Checks the form of the hub's statement. Subject and region go into digests, keys and rows: what those cannot bear
+/// (a length, a NUL) must not get past here, signed or not.
 fn hub_query(statement: wire::HubStatement) -> Result<HubQuery, Code> {
+    rules::check_subject(&statement.subject)?;
+    if statement.region.len() != 6 || !statement.region.bytes().all(|b| b.is_ascii_digit()) {
+        return Err(Code::FIELD_INVALID);
+    }
     let terms = terms(
         statement.purpose(),
         (statement.issued_at_ms, statement.expires_at_ms),
@@ -383,7 +399,8 @@ pub fn open_revocation(
     appended_at: UnixMillis,
 ) -> Result<Reference, Code> {
     let signed = revoked.revocation.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
-    let revocation: wire::Revocation = sign::open(Tag::Revocation, signed, |id| party.verifying_key(id, appended_at))?;
+    let revocation: wire::Revocation =
+        sign::open(Tag::Revocation, signed, |id| party.verifying_key(id, appended_at))?;
     let reference = Reference::try_from(revocation.reference.as_ref())?;
     if reference.upstream != *upstream {
         return Err(Code::WRONG_TOPIC);

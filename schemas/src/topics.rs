@@ -324,7 +324,8 @@ mod tests {
         assert_eq!(topics.owner(&topics.query(&wallet)), Some(Owner::Query(wallet.clone())));
         assert_eq!(topics.owner(&topics.reply(&alpha)), Some(Owner::Reply(alpha.clone())));
         assert_eq!(topics.owner(&topics.notice()), Some(Owner::Notice));
-        for foreign in ["cardquery.request.alpha.v1", "other.reply.alpha.v1", "cardquery.reply.al.pha.v1", ""] {
+        for foreign in ["cardquery.request.alpha.v1", "other.reply.alpha.v1", "cardquery.reply.al.pha.v1", ""]
+        {
             assert_eq!(topics.owner(foreign), None, "{foreign}");
         }
         assert_eq!(topics.dead_letter(&topics.reply(&alpha)).as_deref(), Some("dlq.cardquery.reply.v1"));

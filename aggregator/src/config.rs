@@ -1,0 +1,174 @@
+//! Settings. `config.default.toml` is their documentation and their defaults.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use plumbing::kafka::KafkaConfig;
+use plumbing::key_file::{self, KeyFileError};
+use schemas::ids::Digest;
+use schemas::keys::{SigningKey, VerifyingKey};
+use schemas::rules::Policy;
+use schemas::wire::{KeyAlgorithm, PublicKey};
+use serde::Deserialize;
+
+use crate::domain::window::Window;
+
+/// The commented defaults.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+/// First part of the environment variables that change settings.
+pub const ENV_PREFIX: &str = "CARDQUERY_AGGREGATOR";
+
+/// Settings of the aggregator.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// First part of the names of all topics and groups.
+    pub prefix: String,
+    /// Where the HTTP interface listens.
+    pub listen: SocketAddr,
+    /// File with the signing key.
+    pub signing_key_file: PathBuf,
+    /// Which store.
+    pub store: StoreKind,
+    /// Milliseconds between sweeps.
+    pub sweep_interval_ms: u64,
+    /// The broker.
+    pub kafka: KafkaConfig,
+    /// Whom to trust.
+    pub registry: RegistryConfig,
+    /// The gates.
+    pub policy: PolicyConfig,
+    /// The times of queries.
+    pub window: WindowConfig,
+}
+
+/// Which store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreKind {
+    /// Rebuilt from the topics at every start.
+    Memory,
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Hex Ed25519 public keys.
+    pub roots: Vec<String>,
+}
+
+/// The gates.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Administrative division codes.
+    pub open_regions: Vec<String>,
+    /// Hex SHA-256.
+    pub consent_texts: Vec<String>,
+    /// Seconds.
+    pub max_factor_age_seconds: u64,
+}
+
+/// The times of queries.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WindowConfig {
+    /// Seconds; fractions are for tests.
+    pub length_seconds: f64,
+    /// Milliseconds.
+    pub grace_ms: u64,
+    /// IANA name.
+    pub zone: String,
+}
+
+/// A setting that has no meaning.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{key}: {reason}")]
+pub struct InvalidSetting {
+    /// Dotted key.
+    pub key: &'static str,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+fn invalid(key: &'static str, reason: impl Into<String>) -> InvalidSetting {
+    InvalidSetting { key, reason: reason.into() }
+}
+
+impl RegistryConfig {
+    /// The pinned root keys.
+    ///
+    /// # Errors
+    /// When there are fewer than two, or one is not a key.
+    pub fn keys(&self) -> Result<Vec<VerifyingKey>, InvalidSetting> {
+        let key = |text: &String| {
+            let raw =
+                hex::decode(text).map_err(|_| invalid("registry.roots", format!("`{text}` is not hex")))?;
+            let key = PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() };
+            VerifyingKey::from_wire(&key)
+                .map_err(|_| invalid("registry.roots", format!("`{text}` is not an Ed25519 public key")))
+        };
+        let keys = self.roots.iter().map(key).collect::<Result<Vec<_>, _>>()?;
+        if keys.len() < schemas::registry::ROOT_SIGNATURES {
+            return Err(invalid("registry.roots", "name at least two root keys"));
+        }
+        Ok(keys)
+    }
+}
+
+impl PolicyConfig {
+    /// The gates as the rules take them.
+    ///
+    /// # Errors
+    /// When a hash is not one.
+    pub fn policy(&self) -> Result<Policy, InvalidSetting> {
+        let digest = |text: &String| {
+            hex::decode(text)
+                .ok()
+                .and_then(|raw| Digest::from_bytes(&raw).ok())
+                .ok_or_else(|| invalid("policy.consent_texts", format!("`{text}` is not a hex SHA-256")))
+        };
+        Ok(Policy {
+            open_regions: self.open_regions.iter().cloned().collect(),
+            consent_texts: self.consent_texts.iter().map(digest).collect::<Result<_, _>>()?,
+            max_factor_age: Duration::from_secs(self.max_factor_age_seconds),
+        })
+    }
+}
+
+impl WindowConfig {
+    /// The window as the rules take it.
+    ///
+    /// # Errors
+    /// When the length is not a positive time or the zone is unknown.
+    pub fn window(&self) -> Result<Window, InvalidSetting> {
+        let length = Duration::try_from_secs_f64(self.length_seconds)
+            .ok()
+            .filter(|length| *length >= Duration::from_millis(48))
+            .ok_or_else(|| invalid("window.length_seconds", "must be a positive number of seconds"))?;
+        let zone = TimeZone::get(&self.zone)
+            .map_err(|_| invalid("window.zone", format!("`{}` is not a known time zone", self.zone)))?;
+        Ok(Window { length, grace: Duration::from_millis(self.grace_ms), zone })
+    }
+}
+
+/// What is secret, and therefore not in [`Config`].
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// The hub's signing key.
+    pub signing_key: SigningKey,
+}
+
+impl Secrets {
+    /// Reads the files that the settings name.
+    ///
+    /// # Errors
+    /// [`KeyFileError`].
+    pub fn load(config: &Config) -> Result<Self, KeyFileError> {
+        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
+        Ok(Self { signing_key: SigningKey::from_seed(&seed) })
+    }
+}

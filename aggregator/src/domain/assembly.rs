@@ -1,0 +1,290 @@
+//! The rule at the centre: what one query does when something happens to it.
+//!
+//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn |
+//! |---|---|---|---|---|
+//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is open and there is time | the report is final | ends |
+//! | Final | count | nothing | nothing | ends |
+//! | Withdrawn | count | nothing | nothing | nothing |
+//! | Rejected | count | nothing | nothing | nothing |
+//!
+//! What must never happen here: a second report, an SMS after a withdrawal, a reply that is late or not the first
+//! valid one deciding anything. Re-reading a record that had its effect has none.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use schemas::codes::Code;
+use schemas::ids::{BankId, Digest};
+use schemas::time::UnixMillis;
+use schemas::wire::BankOutcome;
+
+use super::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, Query, State};
+use super::window::Window;
+
+/// Something happened to a query.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// A record in an asked bank's own reply topic is about this query.
+    Reply {
+        /// The bank whose topic it is.
+        bank: BankId,
+        /// Partition and offset.
+        at: (i32, i64),
+        /// Append time of the record.
+        appended_at: UnixMillis,
+        /// What it says, after all checks.
+        said: Said,
+    },
+    /// `ask_again_at` of a pair has come.
+    AskDue {
+        /// The pair's bank.
+        bank: BankId,
+    },
+    /// The asked banks' reply topics have been read past the deadline.
+    WindowClosed {
+        /// Banks that the registry has suspended at this moment.
+        suspended: BTreeSet<BankId>,
+    },
+    /// The consent was withdrawn.
+    Withdrawn,
+}
+
+/// What a reply says, after all checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// ANSWERED or REFUSED, with the SHA-256 of the encoded segment.
+    Closing(Closing, Digest),
+    /// RETRY_LATER.
+    RetryLater,
+    /// It failed a check.
+    Invalid(Code),
+}
+
+/// What is to be done about it, in the same transaction as the new state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Keep the segment of the reply at hand.
+    KeepSegment,
+    /// Ask this bank.
+    Ask {
+        /// Which bank.
+        bank: BankId,
+        /// 1 for the first time.
+        attempt: u32,
+    },
+    /// Tell this bank that its request is void.
+    Cancel {
+        /// Which bank.
+        bank: BankId,
+    },
+    /// The report is final: sign its coverage, tell the upstream, send the one notice.
+    Report,
+    /// The query ended by withdrawal: delete its content, tell the upstream.
+    Withdraw,
+    /// Nothing changed but a counter.
+    Count(Counted),
+}
+
+/// Why a reply changed nothing that a person sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counted {
+    /// The same outcome again.
+    Duplicate,
+    /// Another outcome after the first; also flagged in the pair.
+    Conflict,
+    /// Appended after the deadline.
+    Late,
+    /// The query had ended.
+    AfterEnd,
+    /// The record had its effect before.
+    Replayed,
+    /// RETRY_LATER after the pair was closed.
+    Stale,
+    /// Noted as an invalid reply.
+    Invalid,
+    /// Noted as RETRY_LATER.
+    RetryLater,
+}
+
+impl Counted {
+    /// Label of the counter.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Counted::Duplicate => "duplicate",
+            Counted::Conflict => "conflict",
+            Counted::Late => "late",
+            Counted::AfterEnd => "after_end",
+            Counted::Replayed => "replayed",
+            Counted::Stale => "stale",
+            Counted::Invalid => "invalid",
+            Counted::RetryLater => "retry_later",
+        }
+    }
+}
+
+/// Applies one event at `now`.
+pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Query, Vec<Effect>) {
+    let times = query.times;
+    let (state, effects) = match (query.state, event) {
+        (State::Collecting(open), Event::Reply { bank, at, appended_at, said }) => {
+            if appended_at > times.deadline_at {
+                (State::Collecting(open), vec![Effect::Count(Counted::Late)])
+            } else {
+                let again_at =
+                    |attempts| Some(now + window.interval(attempts)).filter(|at| *at <= times.reply_by);
+                replied(open, &bank, at, appended_at, said, again_at)
+            }
+        }
+        (State::Collecting(open), Event::AskDue { bank }) => {
+            let next = |attempts| Some(now + window.interval(attempts)).filter(|at| *at <= times.reply_by);
+            ask(open, bank, now, times.reply_by, next)
+        }
+        (State::Collecting(open), Event::WindowClosed { suspended }) => {
+            (State::Final(finalise(open, &suspended, now)), vec![Effect::Report])
+        }
+        (State::Collecting(open), Event::Withdrawn) => {
+            let banks = u32::try_from(open.pairs.len()).unwrap_or(u32::MAX);
+            let asked = open.pairs.into_iter().filter(|(_, pair)| pair.attempts > 0);
+            let cancellations = asked.map(|(bank, _)| Effect::Cancel { bank });
+            let effects = std::iter::once(Effect::Withdraw).chain(cancellations).collect();
+            (State::Withdrawn { at: now, banks }, effects)
+        }
+        (State::Final(report), Event::Withdrawn) => {
+            let banks = u32::try_from(report.outcomes.len()).unwrap_or(u32::MAX);
+            (State::Withdrawn { at: now, banks }, vec![Effect::Withdraw])
+        }
+        (State::Final(report), Event::Reply { bank, at, appended_at, .. }) => {
+            let chosen = report.outcomes.get(&bank).and_then(|outcome| outcome.reply.as_ref());
+            let counted = if appended_at > times.deadline_at {
+                Counted::Late
+            } else if chosen.is_some_and(|chosen| chosen.at.0 == at.0 && at.1 <= chosen.at.1) {
+                Counted::Replayed
+            } else {
+                Counted::AfterEnd
+            };
+            (State::Final(report), vec![Effect::Count(counted)])
+        }
+        (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Reply { .. }) => {
+            (state, vec![Effect::Count(Counted::AfterEnd)])
+        }
+        (
+            state @ (State::Final(_) | State::Withdrawn { .. } | State::Rejected(_)),
+            Event::AskDue { .. } | Event::WindowClosed { .. },
+        )
+        | (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Withdrawn) => (state, Vec::new()),
+    };
+    (Query { state, ..query }, effects)
+}
+
+fn replied(
+    mut open: Collecting,
+    bank: &BankId,
+    at: (i32, i64),
+    appended_at: UnixMillis,
+    said: Said,
+    again_at: impl Fn(u32) -> Option<UnixMillis>,
+) -> (State, Vec<Effect>) {
+    let Some(pair) = open.pairs.get_mut(bank) else {
+        // The handler refuses a bank that was not asked before it comes here.
+        return (State::Collecting(open), vec![Effect::Count(Counted::AfterEnd)]);
+    };
+    let (partition, offset) = at;
+    let read_to = pair.read_to.entry(partition).or_default();
+    if offset < *read_to {
+        return (State::Collecting(open), vec![Effect::Count(Counted::Replayed)]);
+    }
+    *read_to = offset + 1;
+    let effects = match (said, &pair.closed) {
+        (Said::Closing(outcome, segment_sha256), None) => {
+            pair.closed = Some(Closed { outcome, segment_sha256, appended_at, at });
+            pair.ask_again_at = None;
+            vec![Effect::KeepSegment]
+        }
+        (Said::Closing(outcome, _), Some(first)) => {
+            let same = first.outcome == outcome;
+            pair.conflict |= !same;
+            vec![Effect::Count(if same { Counted::Duplicate } else { Counted::Conflict })]
+        }
+        (Said::RetryLater, None) => {
+            pair.unavailable = true;
+            pair.ask_again_at = again_at(pair.attempts);
+            vec![Effect::Count(Counted::RetryLater)]
+        }
+        (Said::Invalid(_), None) => {
+            pair.invalid = true;
+            vec![Effect::Count(Counted::Invalid)]
+        }
+        (Said::RetryLater, Some(_)) => vec![Effect::Count(Counted::Stale)],
+        (Said::Invalid(_), Some(_)) => vec![Effect::Count(Counted::Invalid)],
+    };
+    close_if_whole(open, effects)
+}
+
+/// The last close makes the report final at the append time of the latest chosen reply: the same replies make the
+/// same report, whoever reads them and when.
+fn close_if_whole(open: Collecting, mut effects: Vec<Effect>) -> (State, Vec<Effect>) {
+    let closes: Option<Vec<UnixMillis>> =
+        open.pairs.values().map(|pair| pair.closed.as_ref().map(|closed| closed.appended_at)).collect();
+    match closes.and_then(|closes| closes.into_iter().max()) {
+        Some(last) => {
+            effects.push(Effect::Report);
+            (State::Final(finalise(open, &BTreeSet::new(), last)), effects)
+        }
+        None => (State::Collecting(open), effects),
+    }
+}
+
+fn ask(
+    mut open: Collecting,
+    bank: BankId,
+    now: UnixMillis,
+    reply_by: UnixMillis,
+    next: impl Fn(u32) -> Option<UnixMillis>,
+) -> (State, Vec<Effect>) {
+    let effects = match open.pairs.get_mut(&bank) {
+        Some(pair) if pair.closed.is_none() && now <= reply_by => {
+            pair.attempts += 1;
+            pair.ask_again_at = next(pair.attempts);
+            vec![Effect::Ask { bank, attempt: pair.attempts }]
+        }
+        Some(pair) => {
+            pair.ask_again_at = None;
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    (State::Collecting(open), effects)
+}
+
+fn finalise(open: Collecting, suspended: &BTreeSet<BankId>, finalised_at: UnixMillis) -> Final {
+    let outcomes: BTreeMap<BankId, Outcome> = open
+        .pairs
+        .into_iter()
+        .map(|(bank, pair)| {
+            let outcome = outcome(&pair, suspended.contains(&bank));
+            (bank, Outcome { outcome, reply: pair.closed, conflict: pair.conflict })
+        })
+        .collect();
+    let answered = outcomes.values().filter(|bank| bank.outcome == BankOutcome::Answered).count();
+    let kind = match answered {
+        0 => FinalKind::Empty,
+        all if all == outcomes.len() => FinalKind::AllAnswered,
+        _ => FinalKind::Partial,
+    };
+    Final { kind, finalised_at, outcomes }
+}
+
+/// Exactly one outcome, by precedence (DESIGN, States and outcomes).
+fn outcome(pair: &Pair, suspended: bool) -> BankOutcome {
+    match &pair.closed {
+        Some(Closed { outcome: Closing::Answered, .. }) => BankOutcome::Answered,
+        Some(Closed { outcome: Closing::Refused, .. }) => BankOutcome::Refused,
+        None if suspended => BankOutcome::Suspended,
+        None if pair.invalid => BankOutcome::InvalidReply,
+        None if pair.unavailable => BankOutcome::Unavailable,
+        None => BankOutcome::NoReply,
+    }
+}
+
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;

@@ -1,0 +1,7 @@
+//! The rules. Pure: no clock, no network, no database; time is an argument.
+
+pub mod assembly;
+pub mod query;
+pub mod read_past;
+pub mod view;
+pub mod window;

@@ -1,0 +1,194 @@
+//! One query as the hub knows it: ids, times, and what each bank said so far. Never content.
+
+use std::collections::BTreeMap;
+
+use plumbing::kafka::Position;
+use schemas::codes::Code;
+use schemas::ids::{BankId, Digest, KeyId, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire::{BankOutcome, QueryState};
+
+use super::window::Times;
+
+/// A registered query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Query {
+    /// Which one.
+    pub reference: Reference,
+    /// Pseudonym of the person within the upstream.
+    pub subject: String,
+    /// Tells the same query sent again from another one under its id.
+    pub content_digest: Digest,
+    /// Key id of the report key.
+    pub report_key: KeyId,
+    /// Where its record lies: asking again reads it there.
+    pub record: Position,
+    /// Its times.
+    pub times: Times,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where a query stands. Each state carries what it needs and nothing else.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    /// Banks may still answer.
+    Collecting(Collecting),
+    /// The report is final and never changes.
+    Final(Final),
+    /// The consent was withdrawn.
+    Withdrawn {
+        /// When.
+        at: UnixMillis,
+        /// Banks asked.
+        banks: u32,
+    },
+    /// A gate was closed.
+    Rejected(Code),
+}
+
+/// The open pairs of a query.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Collecting {
+    /// Every asked bank.
+    pub pairs: BTreeMap<BankId, Pair>,
+}
+
+/// One bank in one open query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// SHA-256 of the body of the bank's statement; its reply must name it.
+    pub statement_sha256: Digest,
+    /// How often the bank was asked.
+    pub attempts: u32,
+    /// When it is asked again, if it is.
+    pub ask_again_at: Option<UnixMillis>,
+    /// The first valid ANSWERED or REFUSED.
+    pub closed: Option<Closed>,
+    /// The bank's last word was RETRY_LATER.
+    pub unavailable: bool,
+    /// A record in the bank's own topic was parsed to this request and failed.
+    pub invalid: bool,
+    /// A later valid reply had another outcome.
+    pub conflict: bool,
+    /// Per partition of the bank's reply topic, the next offset whose record may still have an effect here.
+    pub read_to: BTreeMap<i32, i64>,
+}
+
+impl Pair {
+    /// A pair that was not asked yet.
+    pub fn new(statement_sha256: Digest, ask_at: Option<UnixMillis>) -> Self {
+        Self {
+            statement_sha256,
+            attempts: 0,
+            ask_again_at: ask_at,
+            closed: None,
+            unavailable: false,
+            invalid: false,
+            conflict: false,
+            read_to: BTreeMap::new(),
+        }
+    }
+}
+
+/// A bank's chosen reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Closed {
+    /// What the bank said.
+    pub outcome: Closing,
+    /// SHA-256 of the encoded segment.
+    pub segment_sha256: Digest,
+    /// Append time of the reply.
+    pub appended_at: UnixMillis,
+    /// Where the reply lies in the bank's reply topic: partition and offset.
+    pub at: (i32, i64),
+}
+
+/// The two words that close a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closing {
+    /// There is an answer; what it says is sealed.
+    Answered,
+    /// A protocol reason.
+    Refused,
+}
+
+/// A final report's facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Final {
+    /// All, some or none.
+    pub kind: FinalKind,
+    /// When.
+    pub finalised_at: UnixMillis,
+    /// Every asked bank.
+    pub outcomes: BTreeMap<BankId, Outcome>,
+}
+
+/// One bank in a final report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Exactly one.
+    pub outcome: BankOutcome,
+    /// The chosen reply, if the bank closed its pair.
+    pub reply: Option<Closed>,
+    /// A later valid reply had another outcome.
+    pub conflict: bool,
+}
+
+/// How many banks answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinalKind {
+    /// Every bank ANSWERED.
+    AllAnswered,
+    /// Some did.
+    Partial,
+    /// None did.
+    Empty,
+}
+
+impl Query {
+    /// The state as it is told.
+    pub fn wire_state(&self) -> QueryState {
+        match &self.state {
+            State::Collecting(_) => QueryState::Collecting,
+            State::Final(report) => report.wire_state(),
+            State::Withdrawn { .. } => QueryState::Withdrawn,
+            State::Rejected(_) => QueryState::Rejected,
+        }
+    }
+
+    /// Banks asked, and banks that have answered so far.
+    pub fn counts(&self) -> (u32, u32) {
+        match &self.state {
+            State::Collecting(open) => {
+                let answered = |pair: &&Pair| {
+                    pair.closed.as_ref().is_some_and(|closed| closed.outcome == Closing::Answered)
+                };
+                (count(open.pairs.len()), count(open.pairs.values().filter(answered).count()))
+            }
+            State::Final(report) => (count(report.outcomes.len()), report.answered()),
+            State::Withdrawn { banks, .. } => (*banks, 0),
+            State::Rejected(_) => (0, 0),
+        }
+    }
+}
+
+impl Final {
+    /// The state as it is told.
+    pub fn wire_state(&self) -> QueryState {
+        match self.kind {
+            FinalKind::AllAnswered => QueryState::FinalAllAnswered,
+            FinalKind::Partial => QueryState::FinalPartial,
+            FinalKind::Empty => QueryState::FinalEmpty,
+        }
+    }
+
+    /// Banks that answered.
+    pub fn answered(&self) -> u32 {
+        count(self.outcomes.values().filter(|bank| bank.outcome == BankOutcome::Answered).count())
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).expect("a query names at most 500 banks")
+}

@@ -1,0 +1,26 @@
+//! Who may read a report.
+
+use schemas::codes::Code;
+use schemas::view::Grant;
+
+use super::query::{Final, Query, State};
+
+/// Whether `grant` opens the report of `query` (`None` when there is no such query). Missing and foreign are alike.
+///
+/// # Errors
+/// `QUERY_NOT_FOUND`, `QUERY_REJECTED`, `QUERY_WITHDRAWN`, `REPORT_NOT_READY`, `DEVICE_MISMATCH`.
+pub fn may_view<'a>(query: Option<&'a Query>, grant: &Grant) -> Result<&'a Final, Code> {
+    let query = query
+        .filter(|query| query.reference == grant.reference && query.subject == grant.subject)
+        .ok_or(Code::QUERY_NOT_FOUND)?;
+    let report = match &query.state {
+        State::Final(report) => report,
+        State::Collecting(_) => return Err(Code::REPORT_NOT_READY),
+        State::Withdrawn { .. } => return Err(Code::QUERY_WITHDRAWN),
+        State::Rejected(_) => return Err(Code::QUERY_REJECTED),
+    };
+    if query.report_key != grant.report_key {
+        return Err(Code::DEVICE_MISMATCH);
+    }
+    Ok(report)
+}

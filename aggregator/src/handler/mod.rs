@@ -1,0 +1,82 @@
+//! Where the rule meets its edges: what every handler of the hub shares.
+
+mod ask;
+mod assemble;
+mod register;
+mod sweep;
+mod view;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, RecordReader, Verdict, Watermarks};
+use schemas::codes::Code;
+use schemas::keys::SigningKey;
+use schemas::registry::Registry;
+use schemas::rules::Policy;
+use schemas::topics::Topics;
+use tokio::sync::Notify;
+
+pub(crate) use self::ask::out_record;
+pub use self::assemble::Assembler;
+pub use self::register::Registrar;
+pub use self::sweep::Sweeper;
+use crate::domain::window::Window;
+
+/// The hub's edges, shared by its handlers.
+pub struct Hub<S> {
+    /// What the hub remembers.
+    pub store: S,
+    /// Who takes part.
+    pub registry: Fold<Registry>,
+    /// Requests to banks.
+    pub producer: Producer,
+    /// Query records, when a bank is asked again.
+    pub records: RecordReader,
+    /// End offsets of reply topics.
+    pub watermarks: Watermarks,
+    /// The hub's signing key.
+    pub key: SigningKey,
+    /// Names of topics.
+    pub topics: Topics,
+    /// The gates.
+    pub policy: Policy,
+    /// The times of queries.
+    pub window: Window,
+    /// Told when there are outbox rows.
+    pub outbox: Arc<Notify>,
+}
+
+impl<S> Hub<S> {
+    /// Runs `check` on the registry; when it fails for a key or party that the registry does not list, reads the
+    /// registry to its end first and runs it again: an unknown key is not yet a failure.
+    pub(crate) async fn judged<T>(
+        &self,
+        check: impl Fn(&Registry) -> Result<T, Code>,
+    ) -> Result<Result<T, Code>, KafkaError> {
+        let verdict = check(&self.registry.get());
+        if !verdict.as_ref().is_err_and(|code| may_be_news(*code)) {
+            return Ok(verdict);
+        }
+        self.registry.catch_up().await?;
+        Ok(check(&self.registry.get()))
+    }
+}
+
+/// Whether a refusal may only mean that the registry was not read far enough.
+fn may_be_news(code: Code) -> bool {
+    matches!(code, Code::KEY_UNKNOWN | Code::UPSTREAM_UNKNOWN | Code::BANK_UNKNOWN | Code::PARTY_UNKNOWN)
+}
+
+fn retry(code: &'static str) -> Verdict {
+    Verdict::Retry { after: Duration::from_secs(1), code }
+}
+
+fn dead_letter(code: Code) -> Verdict {
+    let class = match code {
+        Code::MESSAGE_MALFORMED | Code::MESSAGE_TOO_LARGE => ErrorClass::Poison,
+        _ => ErrorClass::Rejected,
+    };
+    Verdict::DeadLetter { code: code.as_str(), class }
+}

@@ -1,0 +1,332 @@
+//! Takes records of the query topics: registers, asks, withdraws.
+//!
+//! Registration is committed before anybody is asked, so a reply to an unknown query is an error and never a race.
+//! After a crash in between, the record is read again: the query is there, not yet marked as asked, and is asked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use plumbing::kafka::{Handler, KafkaError, Record, Verdict};
+use prost::Message as _;
+use schemas::codes::Code;
+use schemas::ids::{BankId, Reference, UpstreamId};
+use schemas::rules;
+use schemas::submission::{self, Submission};
+use schemas::time::UnixMillis;
+use schemas::topics::Owner;
+use schemas::wire::{self, event_record, query_record};
+
+use super::write::{After, withdrawn};
+use super::{Hub, dead_letter, retry};
+use crate::domain::assembly::Event;
+use crate::domain::query::{Collecting, Pair, Query, State};
+use crate::metric_names;
+use crate::store::{NewQuery, OutboxRow, Outgoing, Registered, SealedContact, Store, StoreResult, Tx};
+
+/// Handles query records.
+pub struct Registrar<S> {
+    hub: Arc<Hub<S>>,
+    /// Queries whose banks were asked, to be noted with the next batch.
+    asked: Mutex<Vec<Reference>>,
+}
+
+/// A record that passed its checks.
+enum Checked {
+    Submission(Box<Submission>, Result<(), Code>),
+    Revocation(Reference),
+}
+
+/// What is left to do for a record after the commit.
+struct ToAsk {
+    query: Query,
+    asks: Vec<(BankId, u32)>,
+    submission: Box<Submission>,
+}
+
+impl<S: Store> Registrar<S> {
+    /// A handler on `hub`.
+    pub fn new(hub: Arc<Hub<S>>) -> Self {
+        Self { hub, asked: Mutex::default() }
+    }
+
+    /// Registers without asking: how the store in memory is rebuilt before anything else runs.
+    ///
+    /// # Errors
+    /// When the broker or the store does not answer.
+    pub async fn rebuild(&self, record: &Record) -> Result<(), KafkaError> {
+        match self.check(record).await? {
+            Ok(checked) => {
+                self.write(vec![(record, checked)]).await.map(|_| ()).map_err(|_| KafkaError::Stopped)
+            }
+            Err(_) => Ok(()),
+        }
+    }
+
+    async fn check(&self, record: &Record) -> Result<Result<Checked, Code>, KafkaError> {
+        let Some(Owner::Query(upstream)) = self.hub.topics.owner(&record.position.topic) else {
+            return Ok(Err(Code::WRONG_TOPIC));
+        };
+        let Ok(message) = wire::QueryRecord::decode(record.value.clone()) else {
+            return Ok(Err(Code::MESSAGE_MALFORMED));
+        };
+        match message.message {
+            Some(query_record::Message::Submitted(submitted)) => {
+                self.submitted(&upstream, record, &submitted).await
+            }
+            Some(query_record::Message::Revoked(revoked)) => self.revoked(&upstream, record, &revoked).await,
+            // A release needs a held query. None is held yet, so none can be released.
+            Some(query_record::Message::Released(_)) => Ok(Err(Code::NOT_HELD)),
+            None => Ok(Err(Code::MESSAGE_MALFORMED)),
+        }
+    }
+
+    async fn submitted(
+        &self,
+        upstream: &UpstreamId,
+        record: &Record,
+        submitted: &wire::QuerySubmitted,
+    ) -> Result<Result<Checked, Code>, KafkaError> {
+        let (key, at) = (record.key.as_deref().unwrap_or_default(), UnixMillis(record.append_time_ms));
+        let opened = self
+            .hub
+            .judged(|registry| {
+                let party = registry.upstream(upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
+                submission::open(upstream, key, submitted, party, at)
+            })
+            .await?;
+        let submission = match opened {
+            Ok(submission) => submission,
+            Err(code) => return Ok(Err(code)),
+        };
+        let gates = |registry: &_| rules::check_query(&submission.query, &self.hub.policy, registry, at);
+        let gates = self.hub.judged(gates).await?;
+        Ok(Ok(Checked::Submission(Box::new(submission), gates)))
+    }
+
+    async fn revoked(
+        &self,
+        upstream: &UpstreamId,
+        record: &Record,
+        revoked: &wire::ConsentRevoked,
+    ) -> Result<Result<Checked, Code>, KafkaError> {
+        let (key, at) = (record.key.as_deref().unwrap_or_default(), UnixMillis(record.append_time_ms));
+        let opened = self.hub.judged(|registry| {
+            let party = registry.upstream(upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
+            submission::open_revocation(upstream, key, revoked, party, at)
+        });
+        Ok(opened.await?.map(Checked::Revocation))
+    }
+
+    /// One transaction for all records; returns what is left to ask, per record.
+    async fn write(&self, records: Vec<(&Record, Checked)>) -> StoreResult<Vec<Option<ToAsk>>> {
+        let noted: Vec<Reference> = self.asked().clone();
+        let now = self.hub.store.now().await?;
+        let mut tx = self.hub.store.begin().await?;
+        tx.mark_asked(&noted).await?;
+        let mut to_ask = Vec::with_capacity(records.len());
+        for (record, checked) in records {
+            let ask = match checked {
+                Checked::Submission(submission, gates) => {
+                    self.register(&mut tx, record, submission, gates, now).await?
+                }
+                Checked::Revocation(reference) => {
+                    self.withdraw(&mut tx, &reference, UnixMillis(record.append_time_ms)).await?;
+                    None
+                }
+            };
+            to_ask.push(ask);
+        }
+        tx.commit().await?;
+        self.asked().retain(|reference| !noted.contains(reference));
+        self.hub.outbox.notify_one();
+        Ok(to_ask)
+    }
+
+    async fn register<T: Tx>(
+        &self,
+        tx: &mut T,
+        record: &Record,
+        submission: Box<Submission>,
+        gates: Result<(), Code>,
+        now: UnixMillis,
+    ) -> StoreResult<Option<ToAsk>> {
+        let word = &submission.query;
+        let times = self.hub.window.times(UnixMillis(record.append_time_ms));
+        if self.hub.window.is_erased(&times, now) {
+            // No replay brings a query back: no row, no event.
+            count("REPORT_ERASED");
+            return Ok(None);
+        }
+        let state = match gates {
+            Ok(()) => State::Collecting(open_pairs(&submission, now, times.reply_by)),
+            Err(code) => State::Rejected(code),
+        };
+        let query = Query {
+            reference: word.reference.clone(),
+            subject: word.subject.clone(),
+            content_digest: word.content_digest(),
+            report_key: word.terms.report_key.id(),
+            record: record.position.clone(),
+            times,
+            state,
+        };
+        let contact = SealedContact {
+            statement: submission.contact.statement.clone(),
+            sealed: submission.contact.sealed_contact.clone(),
+        };
+        let accepted = matches!(query.state, State::Collecting(_));
+        let new = NewQuery {
+            nonce: accepted.then_some(word.terms.nonce),
+            contact: accepted.then_some(contact),
+            query,
+        };
+        match tx.register(&new).await? {
+            Registered::New => self.registered(tx, new.query, submission, now).await,
+            Registered::Known { query, asked } => {
+                let same = query.content_digest == new.query.content_digest;
+                count(if same { "DUPLICATE_QUERY" } else { "ID_REUSED" });
+                Ok((same && !asked).then(|| ask_once_more(*query, submission, now)).flatten())
+            }
+            Registered::NonceUsed => {
+                let rejected = Query { state: State::Rejected(Code::CONSENT_ALREADY_USED), ..new.query };
+                tx.register(&NewQuery { query: rejected.clone(), nonce: None, contact: None }).await?;
+                self.registered(tx, rejected, submission, now).await
+            }
+        }
+    }
+
+    /// Tells the upstream, and applies a withdrawal that came first.
+    async fn registered<T: Tx>(
+        &self,
+        tx: &mut T,
+        mut query: Query,
+        submission: Box<Submission>,
+        now: UnixMillis,
+    ) -> StoreResult<Option<ToAsk>> {
+        let tell =
+            |message| OutboxRow { reference: query.reference.clone(), message: Outgoing::Event(message) };
+        if let State::Rejected(code) = &query.state {
+            count(code.as_str());
+            tracing::info!(query_id = %query.reference.query, code = %code, "query rejected");
+            let rejected = wire::QueryRejected { code: code.to_string() };
+            tx.enqueue(vec![tell(event_record::Message::Rejected(rejected))]).await?;
+            return Ok(None);
+        }
+        if let Some(at) = tx.withdrawal(&query.reference).await? {
+            count(Code::QUERY_WITHDRAWN.as_str());
+            tx.enqueue(vec![tell(withdrawn(at))]).await?;
+            tx.drop_content(&query.reference).await?;
+            query.state = State::Withdrawn { at, banks: query.counts().0 };
+            tx.save(&query).await?;
+            return Ok(None);
+        }
+        count("ACCEPTED");
+        tx.enqueue(vec![tell(accepted(&query))]).await?;
+        let due: Vec<BankId> = match &query.state {
+            State::Collecting(open) => open
+                .pairs
+                .iter()
+                .filter(|(_, pair)| pair.ask_again_at.is_some())
+                .map(|(bank, _)| bank.clone())
+                .collect(),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
+        };
+        let mut after = After::default();
+        for bank in due {
+            let (next, more) = self.hub.apply(tx, query, Event::AskDue { bank }, None, now).await?;
+            query = next;
+            after.extend(more);
+        }
+        Ok(Some(ToAsk { query, asks: after.asks, submission }))
+    }
+
+    async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<()> {
+        let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
+        if tx.withdraw(reference, at).await? {
+            if let Some(query) = locked {
+                self.hub.apply(tx, query, Event::Withdrawn, None, at).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn ask(&self, to_ask: &ToAsk) -> Result<(), super::ask::AskError> {
+        self.hub.ask(&to_ask.query, &to_ask.asks, &to_ask.submission.banks).await?;
+        self.asked().push(to_ask.query.reference.clone());
+        Ok(())
+    }
+
+    fn asked(&self) -> std::sync::MutexGuard<'_, Vec<Reference>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<S: Store> Handler for Registrar<S> {
+    async fn handle(&self, batch: &[Record]) -> Vec<Verdict> {
+        let mut verdicts = vec![Verdict::Done; batch.len()];
+        let mut good = Vec::new();
+        for (index, record) in batch.iter().enumerate() {
+            match self.check(record).await {
+                Ok(Ok(checked)) => good.push((index, record, checked)),
+                Ok(Err(code)) => {
+                    tracing::warn!(position = %record.position, code = %code, "query record refused");
+                    count(code.as_str());
+                    verdicts[index] = dead_letter(code);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "registry not readable");
+                    return vec![retry("REGISTRY_UNAVAILABLE"); batch.len()];
+                }
+            }
+        }
+        let indexes: Vec<usize> = good.iter().map(|(index, ..)| *index).collect();
+        let records = good.into_iter().map(|(_, record, checked)| (record, checked)).collect();
+        let to_ask = match self.write(records).await {
+            Ok(to_ask) => to_ask,
+            Err(error) => {
+                tracing::warn!(%error, "queries not registered");
+                return vec![retry("STORE_UNAVAILABLE"); batch.len()];
+            }
+        };
+        for (index, to_ask) in indexes.into_iter().zip(to_ask) {
+            let Some(to_ask) = to_ask else { continue };
+            if let Err(error) = self.ask(&to_ask).await {
+                tracing::warn!(query_id = %to_ask.query.reference.query, %error, "banks not asked");
+                verdicts[index] = retry("BANKS_NOT_ASKED");
+            }
+        }
+        verdicts
+    }
+}
+
+/// Every chosen bank, due now unless there is no time left.
+fn open_pairs(submission: &Submission, now: UnixMillis, reply_by: UnixMillis) -> Collecting {
+    let ask_at = (now <= reply_by).then_some(now);
+    let pairs: BTreeMap<BankId, Pair> = submission
+        .banks
+        .iter()
+        .map(|(bank, share)| (bank.clone(), Pair::new(share.statement_sha256, ask_at)))
+        .collect();
+    Collecting { pairs }
+}
+
+/// The banks of a query that was registered before a crash and may not have been asked.
+fn ask_once_more(query: Query, submission: Box<Submission>, now: UnixMillis) -> Option<ToAsk> {
+    let State::Collecting(open) = &query.state else { return None };
+    let unheard = open.pairs.iter().filter(|(_, pair)| pair.closed.is_none() && pair.attempts > 0);
+    let asks: Vec<_> = unheard.map(|(bank, pair)| (bank.clone(), pair.attempts)).collect();
+    (now <= query.times.reply_by).then_some(ToAsk { asks, submission, query })
+}
+
+fn accepted(query: &Query) -> event_record::Message {
+    event_record::Message::Accepted(wire::QueryAccepted {
+        accepted_at_ms: query.times.accepted_at.0,
+        deadline_at_ms: query.times.deadline_at.0,
+        erase_on: query.times.erase_on.to_string(),
+        banks: query.counts().0,
+    })
+}
+
+fn count(code: &'static str) {
+    metrics::counter!(metric_names::QUERIES, "code" => code).increment(1);
+}

@@ -1,0 +1,160 @@
+//! What time does: closes windows, and asks banks again. Both are rows that are swept, never sleeping tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumbing::kafka::KafkaError;
+use prost::Message as _;
+use schemas::codes::Code;
+use schemas::ids::{BankId, Reference};
+use schemas::submission;
+use schemas::time::UnixMillis;
+use schemas::topics::Owner;
+use schemas::wire::{self, PartyState, query_record};
+use tokio_util::sync::CancellationToken;
+
+use super::Hub;
+use super::ask::AskError;
+use crate::domain::assembly::Event;
+use crate::domain::query::{Query, State};
+use crate::domain::read_past::ReadPast;
+use crate::store::{Store, StoreError, Tx};
+
+/// Queries taken up in one round.
+const ROUND: usize = 500;
+
+/// Sweeps for one instance of the aggregator. Several instances may sweep: the rule makes a second sweep do nothing.
+pub struct Sweeper<S> {
+    hub: Arc<Hub<S>>,
+    read_past: ReadPast,
+}
+
+/// A round that failed; the next one tries again.
+#[derive(Debug, thiserror::Error)]
+enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    #[error(transparent)]
+    Ask(#[from] AskError),
+    #[error("the record of a query cannot be used: {0}")]
+    Record(Code),
+}
+
+impl<S: Store> Sweeper<S> {
+    /// A sweeper on `hub`.
+    pub fn new(hub: Arc<Hub<S>>) -> Self {
+        Self { hub, read_past: ReadPast::default() }
+    }
+
+    /// Sweeps every `interval` until `shutdown`.
+    pub async fn run(mut self, interval: Duration, shutdown: CancellationToken) {
+        let mut tick = tokio::time::interval(interval);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // A round is never cut off in its middle: it holds transactions.
+        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+            if let Err(error) = self.close_windows().await {
+                tracing::warn!(%error, "windows not closed");
+            }
+            if let Err(error) = self.ask_again().await {
+                tracing::warn!(%error, "banks not asked again");
+            }
+        }
+    }
+
+    /// Makes reports final whose asked banks' reply topics have been read past the deadline.
+    async fn close_windows(&mut self) -> Result<(), SweepError> {
+        let now = self.hub.store.now().await?;
+        let grace = self.hub.window.grace;
+        let due = self.hub.store.past_deadline(now.before(grace), ROUND).await?;
+        let Some(latest) = due.last().map(|query| query.times.deadline_at + grace) else { return Ok(()) };
+        let topics: BTreeSet<String> = due.iter().flat_map(|query| self.reply_topics(query)).collect();
+        let unasked: Vec<String> =
+            topics.iter().filter(|topic| self.read_past.needs_ends(topic, latest)).cloned().collect();
+        for (partition, end) in self.hub.watermarks.end_offsets(&unasked).await {
+            self.read_past.asked(partition, end.ok(), now);
+        }
+        let progress = self.hub.store.progress(&topics).await?;
+        self.read_past.progressed(|partition| progress.get(partition).map_or(0, |known| known.next_offset));
+        for query in due {
+            let topics = self.reply_topics(&query);
+            let past = query.times.deadline_at + grace;
+            if self.read_past.is_past(topics.iter().map(String::as_str), past) {
+                self.close(&query.reference, now).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn close(&self, reference: &Reference, now: UnixMillis) -> Result<(), SweepError> {
+        let suspended = self.suspended();
+        let mut tx = self.hub.store.begin().await?;
+        let Some(query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference) else {
+            return Ok(());
+        };
+        let (_, after) = self.hub.apply(&mut tx, query, Event::WindowClosed { suspended }, None, now).await?;
+        tx.commit().await?;
+        self.hub.settle(&after);
+        Ok(())
+    }
+
+    fn suspended(&self) -> BTreeSet<BankId> {
+        let registry = self.hub.registry.get();
+        let suspended = registry.banks().filter(|(_, party)| party.state == PartyState::Suspended);
+        suspended.map(|(bank, _)| bank).collect()
+    }
+
+    fn reply_topics(&self, query: &Query) -> Vec<String> {
+        match &query.state {
+            State::Collecting(open) => open.pairs.keys().map(|bank| self.hub.topics.reply(bank)).collect(),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
+        }
+    }
+
+    /// Asks the banks of due pairs again, with the same request id.
+    async fn ask_again(&self) -> Result<(), SweepError> {
+        let now = self.hub.store.now().await?;
+        for (reference, banks) in self.hub.store.due_to_ask(now, ROUND).await? {
+            let mut tx = self.hub.store.begin().await?;
+            let Some(mut query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference)
+            else {
+                continue;
+            };
+            let mut asks = Vec::new();
+            for bank in banks {
+                let (next, after) = self.hub.apply(&mut tx, query, Event::AskDue { bank }, None, now).await?;
+                query = next;
+                asks.extend(after.asks);
+            }
+            tx.commit().await?;
+            if !asks.is_empty() {
+                // A failure here is repaired by the next interval of the pair.
+                let shares = self.shares(&query).await?;
+                self.hub.ask(&query, &asks, &shares).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the query's record again: sealed identities are not stored a second time.
+    async fn shares(&self, query: &Query) -> Result<BTreeMap<BankId, submission::BankShare>, SweepError> {
+        let record = self.hub.records.read(query.record.clone()).await?;
+        let record = record.ok_or(SweepError::Record(Code::QUERY_UNKNOWN))?;
+        let Some(Owner::Query(upstream)) = self.hub.topics.owner(&record.position.topic) else {
+            return Err(SweepError::Record(Code::WRONG_TOPIC));
+        };
+        let message = wire::QueryRecord::decode(record.value.clone())
+            .map_err(|_| SweepError::Record(Code::MESSAGE_MALFORMED))?;
+        let Some(query_record::Message::Submitted(submitted)) = message.message else {
+            return Err(SweepError::Record(Code::MESSAGE_MALFORMED));
+        };
+        let key = record.key.as_deref().unwrap_or_default();
+        let registry = self.hub.registry.get();
+        let party = registry.upstream(&upstream).ok_or(SweepError::Record(Code::UPSTREAM_UNKNOWN))?;
+        submission::open(&upstream, key, &submitted, party, UnixMillis(record.append_time_ms))
+            .map(|submission| submission.banks)
+            .map_err(SweepError::Record)
+    }
+}

@@ -1,0 +1,139 @@
+//! Carries out what the rule decided, inside the transaction that saves the new state.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use schemas::ids::{BankId, Digest};
+use schemas::report::{Coverage, sign_coverage};
+use schemas::time::UnixMillis;
+use schemas::wire::{self, QueryState, event_record};
+
+use super::Hub;
+use crate::domain::assembly::{self, Counted, Effect, Event};
+use crate::domain::query::{Final, Query, State};
+use crate::metric_names;
+use crate::store::{OutboxRow, Outgoing, Store, StoreResult, Tx};
+
+/// What is left to do after the commit.
+#[derive(Debug, Default)]
+pub(super) struct After {
+    /// Banks to ask, with the attempt.
+    pub(super) asks: Vec<(BankId, u32)>,
+    /// Counters.
+    pub(super) counted: Vec<Counted>,
+    /// The outbox has rows.
+    wrote_outbox: bool,
+    /// Reports that became final: state, and how long after the deadline.
+    finalised: Vec<(QueryState, Duration)>,
+}
+
+/// A report that is final later than this after its deadline is counted as missed.
+const MISSED_AFTER: Duration = Duration::from_secs(60);
+
+impl<S: Store> Hub<S> {
+    /// Applies `event` to a locked query and writes what comes out. `segment` is the reply's, when the event is one.
+    pub(super) async fn apply<T: Tx>(
+        &self,
+        tx: &mut T,
+        query: Query,
+        event: Event,
+        segment: Option<(&BankId, &Bytes)>,
+        now: UnixMillis,
+    ) -> StoreResult<(Query, After)> {
+        let (query, effects) = assembly::apply(query, event, now, &self.window);
+        let mut after = After::default();
+        let mut rows = Vec::new();
+        let mut tell = |message| rows.push(OutboxRow { reference: query.reference.clone(), message });
+        for effect in effects {
+            match effect {
+                Effect::KeepSegment => {
+                    if let Some((bank, segment)) = segment {
+                        tx.keep_segment(&query.reference, bank, segment).await?;
+                    }
+                }
+                Effect::Report => {
+                    if let State::Final(report) = &query.state {
+                        let coverage = sign_coverage(&coverage(&query, report), &self.key);
+                        tx.keep_coverage(&query.reference, &coverage).await?;
+                        tell(Outgoing::Event(report_ready(report)));
+                        tell(Outgoing::Notice);
+                        after.finalised.push((report.wire_state(), now.since(query.times.deadline_at)));
+                    }
+                }
+                Effect::Withdraw => {
+                    tx.drop_content(&query.reference).await?;
+                    tell(Outgoing::Event(withdrawn(now)));
+                }
+                Effect::Cancel { bank } => tell(Outgoing::Cancel(bank)),
+                Effect::Ask { bank, attempt } => after.asks.push((bank, attempt)),
+                Effect::Count(counted) => after.counted.push(counted),
+            }
+        }
+        after.wrote_outbox = !rows.is_empty();
+        tx.enqueue(rows).await?;
+        tx.save(&query).await?;
+        Ok((query, after))
+    }
+}
+
+impl<S> Hub<S> {
+    /// Counts, and wakes the relay. To be called after the commit: what was taken back is not counted.
+    pub(super) fn settle(&self, after: &After) {
+        for counted in &after.counted {
+            metrics::counter!(metric_names::REPLIES, "outcome" => counted.as_str()).increment(1);
+        }
+        for (state, late) in &after.finalised {
+            let outcome = schemas::http::state_name(*state);
+            metrics::counter!(metric_names::REPORTS, "outcome" => outcome).increment(1);
+            if *late > MISSED_AFTER {
+                metrics::counter!(metric_names::DEADLINE_MISSED).increment(1);
+            }
+        }
+        if after.wrote_outbox {
+            self.outbox.notify_one();
+        }
+    }
+}
+
+impl After {
+    /// Takes up what another event left to do.
+    pub(super) fn extend(&mut self, other: After) {
+        self.asks.extend(other.asks);
+        self.counted.extend(other.counted);
+        self.finalised.extend(other.finalised);
+        self.wrote_outbox |= other.wrote_outbox;
+    }
+}
+
+fn coverage(query: &Query, report: &Final) -> Coverage {
+    let digest = |bank: &crate::domain::query::Outcome| -> Option<Digest> {
+        bank.reply.as_ref().map(|reply| reply.segment_sha256)
+    };
+    Coverage {
+        reference: query.reference.clone(),
+        state: report.wire_state(),
+        accepted_at: query.times.accepted_at,
+        deadline_at: query.times.deadline_at,
+        finalised_at: report.finalised_at,
+        erase_on: query.times.erase_on.to_string(),
+        banks: report
+            .outcomes
+            .iter()
+            .map(|(bank, outcome)| (bank.clone(), (outcome.outcome, digest(outcome))))
+            .collect(),
+    }
+}
+
+fn report_ready(report: &Final) -> event_record::Message {
+    event_record::Message::ReportReady(wire::ReportReady {
+        state: report.wire_state().into(),
+        banks: u32::try_from(report.outcomes.len()).unwrap_or(u32::MAX),
+        answered: report.answered(),
+        finalised_at_ms: report.finalised_at.0,
+    })
+}
+
+/// The event that tells the upstream of a withdrawal.
+pub(super) fn withdrawn(at: UnixMillis) -> event_record::Message {
+    event_record::Message::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: at.0 })
+}

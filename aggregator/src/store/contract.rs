@@ -1,0 +1,361 @@
+//! What every store must do, as one suite with one body. A store that passes it may stand in for any other.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+use plumbing::kafka::Position;
+use schemas::ids::{BankId, Digest, KeyId, Nonce, QueryId, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire::{self, event_record};
+
+use super::{
+    Clock, GrantUse, NewQuery, OutboxRow, Outgoing, Progress, Registered, SealedContact, Store, StoreResult,
+    Tx,
+};
+use crate::domain::query::{Collecting, Pair, Query, State};
+use crate::domain::window::Window;
+
+/// A clock that moves only when it is told.
+#[derive(Debug)]
+pub struct ManualClock(AtomicI64);
+
+impl ManualClock {
+    /// Starts at a fixed day.
+    pub fn new() -> Self {
+        Self(AtomicI64::new(1_795_420_800_000))
+    }
+
+    /// Moves on.
+    pub fn advance(&self, span: Duration) {
+        self.0.fetch_add(i64::try_from(span.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+}
+
+impl Default for ManualClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// Runs every check, each on a fresh store that `make` builds on the given clock.
+///
+/// # Panics
+/// When the store breaks the contract: the message says how.
+pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
+    let clock = Arc::new(ManualClock::new());
+    let fresh = async || make(Arc::clone(&clock) as Arc<dyn Clock>).await;
+    let checked: StoreResult<()> = async {
+        a_transaction_that_is_dropped_changes_nothing(&fresh().await).await?;
+        the_first_record_of_an_id_wins(&fresh().await).await?;
+        a_consent_is_used_once(&fresh().await).await?;
+        a_withdrawal_may_arrive_first(&fresh().await).await?;
+        only_open_queries_are_past_their_deadline(&fresh().await, &clock).await?;
+        only_due_pairs_are_asked(&fresh().await).await?;
+        asking_is_noted_with_the_next_batch(&fresh().await).await?;
+        content_is_gone_when_it_is_dropped(&fresh().await).await?;
+        a_grant_is_used_once_and_may_be_shown_again(&fresh().await).await?;
+        progress_only_grows(&fresh().await).await?;
+        outbox_rows_are_leased_to_one_and_in_order_within_a_query(&fresh().await, &clock).await?;
+        a_parked_row_does_not_stop_the_rows_behind_it(&fresh().await).await?;
+        two_transactions_never_hold_the_same_query(Arc::new(fresh().await)).await?;
+        Ok(())
+    }
+    .await;
+    checked.expect("the store answers");
+}
+
+fn window() -> Window {
+    Window { length: Duration::from_secs(24 * 3600), grace: Duration::from_secs(5), zone: TimeZone::UTC }
+}
+
+fn bank(id: &str) -> BankId {
+    id.parse().expect("an id")
+}
+
+fn reference() -> Reference {
+    Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() }
+}
+
+fn query(accepted_at: UnixMillis) -> Query {
+    let pair = Pair::new(Digest::of(b"statement"), Some(accepted_at));
+    Query {
+        reference: reference(),
+        subject: "subject".into(),
+        content_digest: Digest::of(b"content"),
+        report_key: KeyId([7; 16]),
+        record: Position { topic: "cardquery.query.wallet.v1".into(), partition: 3, offset: 42 },
+        times: window().times(accepted_at),
+        state: State::Collecting(Collecting { pairs: BTreeMap::from([(bank("alpha"), pair)]) }),
+    }
+}
+
+fn contact() -> SealedContact {
+    SealedContact { statement: wire::Signed::default(), sealed: Bytes::from_static(b"sealed contact") }
+}
+
+fn new(query: &Query, nonce: u8) -> NewQuery {
+    NewQuery { query: query.clone(), nonce: Some(Nonce([nonce; 16])), contact: Some(contact()) }
+}
+
+async fn registered<S: Store>(store: &S, nonce: u8) -> StoreResult<Query> {
+    let query = query(store.now().await?);
+    let mut tx = store.begin().await?;
+    assert_eq!(tx.register(&new(&query, nonce)).await?, Registered::New);
+    tx.commit().await?;
+    Ok(query)
+}
+
+fn event(kind: event_record::Message, reference: &Reference) -> OutboxRow {
+    OutboxRow { reference: reference.clone(), message: Outgoing::Event(kind) }
+}
+
+fn viewed(reference: &Reference) -> OutboxRow {
+    event(event_record::Message::Viewed(wire::ReportViewed { viewed_at_ms: 1 }), reference)
+}
+
+async fn a_transaction_that_is_dropped_changes_nothing<S: Store>(store: &S) -> StoreResult<()> {
+    let query = query(store.now().await?);
+    let mut tx = store.begin().await?;
+    tx.register(&new(&query, 1)).await?;
+    tx.withdraw(&query.reference, UnixMillis(5)).await?;
+    tx.keep_segment(&query.reference, &bank("alpha"), &Bytes::from_static(b"segment")).await?;
+    tx.keep_coverage(&query.reference, &wire::Signed::default()).await?;
+    tx.use_grant(&query.reference, Nonce([1; 16]), Digest::of(b"grant")).await?;
+    tx.enqueue(vec![viewed(&query.reference)]).await?;
+    tx.progress("topic", 0, Progress { next_offset: 9, append_time: UnixMillis(9) }).await?;
+    drop(tx);
+    assert_eq!(store.query(&query.reference).await?, None);
+    assert_eq!(store.contact(&query.reference).await?, None);
+    assert_eq!(store.report(&query.reference).await?, None);
+    assert_eq!(store.outbox_depth().await?, (0, 0));
+    assert!(store.progress(&BTreeSet::from(["topic".to_owned()])).await?.is_empty());
+    let mut tx = store.begin().await?;
+    assert_eq!(tx.withdrawal(&query.reference).await?, None);
+    assert_eq!(tx.register(&new(&query, 1)).await?, Registered::New, "the nonce is free as well");
+    let used = tx.use_grant(&query.reference, Nonce([1; 16]), Digest::of(b"grant")).await?;
+    assert_eq!(used, GrantUse::First);
+    Ok(())
+}
+
+async fn the_first_record_of_an_id_wins<S: Store>(store: &S) -> StoreResult<()> {
+    let first = registered(store, 1).await?;
+    let second = Query { subject: "somebody else".into(), ..first.clone() };
+    let mut tx = store.begin().await?;
+    let known = Registered::Known { query: Box::new(first.clone()), asked: false };
+    assert_eq!(tx.register(&new(&second, 2)).await?, known);
+    tx.commit().await?;
+    assert_eq!(store.query(&first.reference).await?, Some(first.clone()));
+    let mut tx = store.begin().await?;
+    let other = query(store.now().await?);
+    assert_eq!(tx.register(&new(&other, 2)).await?, Registered::New, "the second took no nonce");
+    Ok(())
+}
+
+async fn a_consent_is_used_once<S: Store>(store: &S) -> StoreResult<()> {
+    registered(store, 1).await?;
+    let other = query(store.now().await?);
+    let mut tx = store.begin().await?;
+    assert_eq!(tx.register(&new(&other, 1)).await?, Registered::NonceUsed);
+    let rejected = NewQuery { query: other.clone(), nonce: None, contact: None };
+    assert_eq!(tx.register(&rejected).await?, Registered::New, "a rejected query uses no consent");
+    tx.commit().await?;
+    assert_eq!(store.contact(&other.reference).await?, None);
+    Ok(())
+}
+
+async fn a_withdrawal_may_arrive_first<S: Store>(store: &S) -> StoreResult<()> {
+    let query = query(store.now().await?);
+    let mut tx = store.begin().await?;
+    assert!(tx.withdraw(&query.reference, UnixMillis(5)).await?);
+    assert!(!tx.withdraw(&query.reference, UnixMillis(6)).await?);
+    tx.commit().await?;
+    let mut tx = store.begin().await?;
+    assert_eq!(tx.register(&new(&query, 1)).await?, Registered::New);
+    assert_eq!(tx.withdrawal(&query.reference).await?, Some(UnixMillis(5)));
+    Ok(())
+}
+
+async fn only_open_queries_are_past_their_deadline<S: Store>(
+    store: &S,
+    clock: &ManualClock,
+) -> StoreResult<()> {
+    let early = registered(store, 1).await?;
+    clock.advance(Duration::from_millis(1));
+    let late = registered(store, 2).await?;
+    let ended = registered(store, 3).await?;
+    let mut tx = store.begin().await?;
+    let locked = tx.lock(&BTreeSet::from([ended.reference.clone(), reference()])).await?;
+    assert_eq!(locked.keys().collect::<Vec<_>>(), [&ended.reference], "a missing query is missing");
+    tx.save(&Query { state: State::Withdrawn { at: UnixMillis(1), banks: 1 }, ..ended }).await?;
+    tx.commit().await?;
+    let due = async |deadline: UnixMillis, max| -> StoreResult<Vec<Reference>> {
+        Ok(store.past_deadline(deadline, max).await?.into_iter().map(|query| query.reference).collect())
+    };
+    let (first, second) = (early.times.deadline_at, late.times.deadline_at);
+    assert_eq!(due(UnixMillis(first.0 - 1), 9).await?, []);
+    assert_eq!(due(first, 9).await?, [early.reference.clone()]);
+    assert_eq!(due(second, 9).await?, [early.reference.clone(), late.reference]);
+    assert_eq!(due(second, 1).await?, [early.reference], "the oldest first");
+    Ok(())
+}
+
+async fn only_due_pairs_are_asked<S: Store>(store: &S) -> StoreResult<()> {
+    let now = store.now().await?;
+    let mut query = query(now);
+    let pair = |ask_again_at| Pair::new(Digest::of(b"statement"), ask_again_at);
+    let pairs = [("due", Some(now)), ("later", Some(now + Duration::from_millis(1))), ("never", None)];
+    query.state = State::Collecting(Collecting {
+        pairs: pairs.into_iter().map(|(id, at)| (bank(id), pair(at))).collect(),
+    });
+    let mut tx = store.begin().await?;
+    tx.register(&new(&query, 1)).await?;
+    tx.commit().await?;
+    let expected = BTreeMap::from([(query.reference.clone(), BTreeSet::from([bank("due")]))]);
+    assert_eq!(store.due_to_ask(now, 9).await?, expected);
+    assert!(store.due_to_ask(UnixMillis(now.0 - 1), 9).await?.is_empty());
+    let mut tx = store.begin().await?;
+    tx.save(&Query { state: State::Withdrawn { at: now, banks: 3 }, ..query }).await?;
+    tx.commit().await?;
+    assert!(store.due_to_ask(now, 9).await?.is_empty(), "an ended query asks nobody");
+    Ok(())
+}
+
+async fn asking_is_noted_with_the_next_batch<S: Store>(store: &S) -> StoreResult<()> {
+    let query = registered(store, 1).await?;
+    let mut tx = store.begin().await?;
+    tx.mark_asked(&[query.reference.clone(), reference()]).await?;
+    tx.commit().await?;
+    let mut tx = store.begin().await?;
+    tx.save(&query).await?;
+    let known = Registered::Known { query: Box::new(query.clone()), asked: true };
+    assert_eq!(tx.register(&new(&query, 1)).await?, known, "saving does not forget it");
+    Ok(())
+}
+
+async fn content_is_gone_when_it_is_dropped<S: Store>(store: &S) -> StoreResult<()> {
+    let query = registered(store, 1).await?;
+    let segment = Bytes::from_static(b"segment");
+    let coverage = wire::Signed { body: Bytes::from_static(b"coverage"), ..Default::default() };
+    let mut tx = store.begin().await?;
+    tx.keep_segment(&query.reference, &bank("alpha"), &segment).await?;
+    tx.keep_segment(&query.reference, &bank("beta"), &segment).await?;
+    tx.keep_coverage(&query.reference, &coverage).await?;
+    tx.commit().await?;
+    let report = store.report(&query.reference).await?.expect("there is a report");
+    assert_eq!(report.coverage, coverage);
+    assert_eq!(report.segments.keys().collect::<Vec<_>>(), [&bank("alpha"), &bank("beta")]);
+    assert_eq!(store.contact(&query.reference).await?, Some(contact()));
+    let mut tx = store.begin().await?;
+    tx.drop_content(&query.reference).await?;
+    tx.commit().await?;
+    assert_eq!(store.report(&query.reference).await?, None);
+    assert_eq!(store.contact(&query.reference).await?, None);
+    assert!(store.query(&query.reference).await?.is_some(), "the row itself stays");
+    Ok(())
+}
+
+async fn a_grant_is_used_once_and_may_be_shown_again<S: Store>(store: &S) -> StoreResult<()> {
+    let query = registered(store, 1).await?;
+    let (nonce, grant, other) = (Nonce([1; 16]), Digest::of(b"grant"), Digest::of(b"other"));
+    for (digest, expected) in
+        [(grant, GrantUse::First), (grant, GrantUse::Again), (other, GrantUse::NonceUsed)]
+    {
+        let mut tx = store.begin().await?;
+        assert_eq!(tx.use_grant(&query.reference, nonce, digest).await?, expected);
+        tx.commit().await?;
+    }
+    let mut tx = store.begin().await?;
+    let foreign = reference();
+    assert_eq!(tx.use_grant(&foreign, nonce, grant).await?, GrantUse::NonceUsed, "not for another query");
+    Ok(())
+}
+
+async fn progress_only_grows<S: Store>(store: &S) -> StoreResult<()> {
+    for (next_offset, expected) in [(5, 5), (3, 5), (8, 8)] {
+        let mut tx = store.begin().await?;
+        tx.progress("a", 1, Progress { next_offset, append_time: UnixMillis(next_offset) }).await?;
+        tx.progress("b", 0, Progress { next_offset: 1, append_time: UnixMillis(1) }).await?;
+        tx.commit().await?;
+        let progress = store.progress(&BTreeSet::from(["a".to_owned()])).await?;
+        let known = Progress { next_offset: expected, append_time: UnixMillis(expected) };
+        assert_eq!(progress, BTreeMap::from([(("a".to_owned(), 1), known)]));
+    }
+    Ok(())
+}
+
+async fn outbox_rows_are_leased_to_one_and_in_order_within_a_query<S: Store>(
+    store: &S,
+    clock: &ManualClock,
+) -> StoreResult<()> {
+    const LEASE: Duration = Duration::from_secs(60);
+    let (one, two) = (registered(store, 1).await?.reference, registered(store, 2).await?.reference);
+    let notice =
+        |reference: &Reference| OutboxRow { reference: reference.clone(), message: Outgoing::Notice };
+    let mut tx = store.begin().await?;
+    tx.enqueue(vec![viewed(&one), notice(&one), viewed(&two)]).await?;
+    tx.commit().await?;
+    let rows = async || -> StoreResult<Vec<(u64, OutboxRow)>> {
+        Ok(store.lease_outbox(10, LEASE).await?.into_iter().map(|leased| (leased.id, leased.row)).collect())
+    };
+    let first = rows().await?;
+    let order: Vec<_> = first.iter().map(|(_, row)| row.clone()).collect();
+    assert_eq!(order, [viewed(&one), viewed(&two)], "the notice waits for the older row of its query");
+    assert_eq!(rows().await?, [], "leased");
+    store.outbox_published(&[first[0].0]).await?;
+    assert_eq!(rows().await?.into_iter().map(|(_, row)| row).collect::<Vec<_>>(), [notice(&one)]);
+    store.outbox_released(&[first[1].0]).await?;
+    assert_eq!(rows().await?, [first[1].clone()], "given back");
+    clock.advance(LEASE);
+    assert_eq!(rows().await?.len(), 2, "the leases are over");
+    assert_eq!(store.outbox_depth().await?, (2, 0));
+    Ok(())
+}
+
+async fn a_parked_row_does_not_stop_the_rows_behind_it<S: Store>(store: &S) -> StoreResult<()> {
+    let one = registered(store, 1).await?.reference;
+    let notice = OutboxRow { reference: one.clone(), message: Outgoing::Notice };
+    let mut tx = store.begin().await?;
+    tx.enqueue(vec![viewed(&one), notice.clone()]).await?;
+    tx.commit().await?;
+    let first = store.lease_outbox(10, Duration::from_secs(60)).await?;
+    store.outbox_parked(first[0].id, "MESSAGE_TOO_LARGE").await?;
+    let next = store.lease_outbox(10, Duration::from_secs(60)).await?;
+    assert_eq!(next.into_iter().map(|leased| leased.row).collect::<Vec<_>>(), [notice]);
+    assert_eq!(store.outbox_depth().await?, (1, 1));
+    Ok(())
+}
+
+/// Each of many tasks locks the query, reads a counter that it keeps in the pair's attempts, and writes it back: a
+/// store that lets two in at once loses some of them.
+async fn two_transactions_never_hold_the_same_query<S: Store>(store: Arc<S>) -> StoreResult<()> {
+    const TASKS: u32 = 50;
+    let query = registered(store.as_ref(), 1).await?;
+    let count_up = async |store: Arc<S>, reference: Reference| -> StoreResult<()> {
+        let mut tx = store.begin().await?;
+        let mut query =
+            tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference).expect("is there");
+        let State::Collecting(open) = &mut query.state else { panic!("is open") };
+        open.pairs.get_mut(&bank("alpha")).expect("was asked").attempts += 1;
+        tokio::task::yield_now().await;
+        tx.save(&query).await?;
+        tx.commit().await
+    };
+    let tasks = (0..TASKS).map(|_| count_up(Arc::clone(&store), query.reference.clone()));
+    for outcome in futures::future::join_all(tasks).await {
+        outcome?;
+    }
+    let counted = store.query(&query.reference).await?.expect("is there");
+    let State::Collecting(open) = &counted.state else { panic!("is open") };
+    assert_eq!(open.pairs[&bank("alpha")].attempts, TASKS);
+    Ok(())
+}

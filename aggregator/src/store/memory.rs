@@ -1,0 +1,397 @@
+//! The store in memory: the executable specification, and what the demo runs on.
+//!
+//! Nothing survives the process. The aggregator rebuilds it from the topics when it starts, so no offsets may be
+//! committed with it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use schemas::ids::{BankId, Digest, Nonce, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{
+    GrantUse, LeasedRow, NewQuery, OutboxRow, Progress, Registered, ReportContent, SealedContact, Store,
+    StoreResult, Tx,
+};
+use crate::domain::query::{Query, State};
+
+/// Where the store in memory takes the time from.
+pub trait Clock: Send + Sync + 'static {
+    /// Now.
+    fn now(&self) -> UnixMillis;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+/// The store in memory. Clones share it.
+#[derive(Clone)]
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    tables: Arc<Mutex<Tables>>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    queries: BTreeMap<Reference, Row>,
+    nonces: HashMap<Nonce, Reference>,
+    withdrawals: BTreeMap<Reference, UnixMillis>,
+    contacts: BTreeMap<Reference, SealedContact>,
+    segments: BTreeMap<Reference, BTreeMap<BankId, Bytes>>,
+    coverages: BTreeMap<Reference, wire::Signed>,
+    grants: HashMap<Nonce, (Reference, Digest)>,
+    outbox: BTreeMap<u64, Leasable>,
+    parked: HashMap<u64, (OutboxRow, String)>,
+    next_row: u64,
+    progress: BTreeMap<(String, i32), Progress>,
+}
+
+#[derive(Debug)]
+struct Row {
+    query: Query,
+    asked: bool,
+}
+
+#[derive(Debug)]
+struct Leasable {
+    row: OutboxRow,
+    leased_until: UnixMillis,
+}
+
+impl MemoryStore {
+    /// An empty store on `clock`.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, tables: Arc::default() }
+    }
+
+    /// Everything that is stored, as text, for a scan of what the hub can see.
+    pub async fn dump(&self) -> String {
+        let tables = self.tables.lock().await;
+        let raw: Vec<String> = tables
+            .segments
+            .values()
+            .flat_map(BTreeMap::values)
+            .chain(tables.contacts.values().map(|contact| &contact.sealed))
+            .map(hex::encode)
+            .collect();
+        format!("{tables:?}\n{}", raw.join("\n"))
+    }
+}
+
+impl Store for MemoryStore {
+    type Tx = MemoryTx;
+
+    async fn begin(&self) -> StoreResult<MemoryTx> {
+        let tables = Arc::clone(&self.tables).lock_owned().await;
+        Ok(MemoryTx { tables, undo: Vec::new() })
+    }
+
+    async fn now(&self) -> StoreResult<UnixMillis> {
+        Ok(self.clock.now())
+    }
+
+    async fn query(&self, reference: &Reference) -> StoreResult<Option<Query>> {
+        Ok(self.tables.lock().await.queries.get(reference).map(|row| row.query.clone()))
+    }
+
+    async fn past_deadline(&self, deadline: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
+        let tables = self.tables.lock().await;
+        let mut due: Vec<&Query> = tables
+            .queries
+            .values()
+            .map(|row| &row.query)
+            .filter(|query| {
+                matches!(query.state, State::Collecting(_)) && query.times.deadline_at <= deadline
+            })
+            .collect();
+        due.sort_by_key(|query| query.times.deadline_at);
+        Ok(due.into_iter().take(max).cloned().collect())
+    }
+
+    async fn due_to_ask(
+        &self,
+        now: UnixMillis,
+        max: usize,
+    ) -> StoreResult<BTreeMap<Reference, BTreeSet<BankId>>> {
+        let tables = self.tables.lock().await;
+        let mut due: BTreeMap<Reference, BTreeSet<BankId>> = BTreeMap::new();
+        let pairs = tables.queries.iter().filter_map(|(reference, row)| match &row.query.state {
+            State::Collecting(open) => Some((reference, &open.pairs)),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => None,
+        });
+        for (reference, pairs) in pairs {
+            for (bank, _) in pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now)) {
+                due.entry(reference.clone()).or_default().insert(bank.clone());
+            }
+            if due.len() >= max {
+                break;
+            }
+        }
+        Ok(due)
+    }
+
+    async fn progress(&self, topics: &BTreeSet<String>) -> StoreResult<BTreeMap<(String, i32), Progress>> {
+        let tables = self.tables.lock().await;
+        let of_topics = tables.progress.iter().filter(|((topic, _), _)| topics.contains(topic));
+        Ok(of_topics.map(|(partition, progress)| (partition.clone(), *progress)).collect())
+    }
+
+    async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {
+        let tables = self.tables.lock().await;
+        Ok(tables.coverages.get(reference).map(|coverage| ReportContent {
+            coverage: coverage.clone(),
+            segments: tables.segments.get(reference).cloned().unwrap_or_default(),
+        }))
+    }
+
+    async fn contact(&self, reference: &Reference) -> StoreResult<Option<SealedContact>> {
+        Ok(self.tables.lock().await.contacts.get(reference).cloned())
+    }
+
+    async fn lease_outbox(&self, max: usize, lease: Duration) -> StoreResult<Vec<LeasedRow>> {
+        let now = self.clock.now();
+        let mut tables = self.tables.lock().await;
+        // A row waits for an older one of its query, leased or not: order within a query is kept.
+        let mut waiting: HashSet<Reference> = HashSet::new();
+        let mut leased = Vec::new();
+        for (id, leasable) in &mut tables.outbox {
+            if leased.len() == max {
+                break;
+            }
+            let first = waiting.insert(leasable.row.reference.clone());
+            if first && leasable.leased_until <= now {
+                leasable.leased_until = now + lease;
+                leased.push(LeasedRow { id: *id, row: leasable.row.clone() });
+            }
+        }
+        Ok(leased)
+    }
+
+    async fn outbox_published(&self, ids: &[u64]) -> StoreResult<()> {
+        let mut tables = self.tables.lock().await;
+        for id in ids {
+            tables.outbox.remove(id);
+        }
+        Ok(())
+    }
+
+    async fn outbox_released(&self, ids: &[u64]) -> StoreResult<()> {
+        let mut tables = self.tables.lock().await;
+        for id in ids {
+            if let Some(leasable) = tables.outbox.get_mut(id) {
+                leasable.leased_until = UnixMillis(0);
+            }
+        }
+        Ok(())
+    }
+
+    async fn outbox_parked(&self, id: u64, code: &str) -> StoreResult<()> {
+        let mut tables = self.tables.lock().await;
+        if let Some(leasable) = tables.outbox.remove(&id) {
+            tables.parked.insert(id, (leasable.row, code.to_owned()));
+        }
+        Ok(())
+    }
+
+    async fn outbox_depth(&self) -> StoreResult<(u64, u64)> {
+        let tables = self.tables.lock().await;
+        Ok((tables.outbox.len() as u64, tables.parked.len() as u64))
+    }
+}
+
+/// A transaction of the store in memory: it holds the one lock, writes at once, and takes its writes back when it is
+/// dropped without a commit.
+pub struct MemoryTx {
+    tables: OwnedMutexGuard<Tables>,
+    undo: Vec<Undo>,
+}
+
+type Undo = Box<dyn FnOnce(&mut Tables) + Send>;
+
+impl MemoryTx {
+    /// Puts `value` (or nothing) at `key` of the table that `table` selects, and remembers what was there.
+    fn put<K, V, M>(&mut self, table: fn(&mut Tables) -> &mut M, key: K, value: Option<V>)
+    where
+        K: Clone + Send + 'static,
+        V: Send + 'static,
+        M: Table<K, V> + 'static,
+    {
+        let before = table(&mut self.tables).put(key.clone(), value);
+        self.undo.push(Box::new(move |tables| {
+            table(tables).put(key, before);
+        }));
+    }
+}
+
+impl Drop for MemoryTx {
+    fn drop(&mut self) {
+        for undo in std::mem::take(&mut self.undo).into_iter().rev() {
+            undo(&mut self.tables);
+        }
+    }
+}
+
+/// What a map needs for a write that can be taken back.
+trait Table<K, V> {
+    fn put(&mut self, key: K, value: Option<V>) -> Option<V>;
+}
+
+impl<K: Ord, V> Table<K, V> for BTreeMap<K, V> {
+    fn put(&mut self, key: K, value: Option<V>) -> Option<V> {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(&key),
+        }
+    }
+}
+
+impl<K: Eq + std::hash::Hash, V> Table<K, V> for HashMap<K, V> {
+    fn put(&mut self, key: K, value: Option<V>) -> Option<V> {
+        match value {
+            Some(value) => self.insert(key, value),
+            None => self.remove(&key),
+        }
+    }
+}
+
+impl Tx for MemoryTx {
+    async fn lock(&mut self, references: &BTreeSet<Reference>) -> StoreResult<BTreeMap<Reference, Query>> {
+        let found = references.iter().filter_map(|reference| self.tables.queries.get(reference));
+        Ok(found.map(|row| (row.query.reference.clone(), row.query.clone())).collect())
+    }
+
+    async fn register(&mut self, new: &NewQuery) -> StoreResult<Registered> {
+        let reference = new.query.reference.clone();
+        if let Some(row) = self.tables.queries.get(&reference) {
+            return Ok(Registered::Known { query: Box::new(row.query.clone()), asked: row.asked });
+        }
+        if let Some(nonce) = new.nonce {
+            if self.tables.nonces.contains_key(&nonce) {
+                return Ok(Registered::NonceUsed);
+            }
+            self.put(|tables| &mut tables.nonces, nonce, Some(reference.clone()));
+        }
+        if let Some(contact) = new.contact.clone() {
+            self.put(|tables| &mut tables.contacts, reference.clone(), Some(contact));
+        }
+        let row = Row { query: new.query.clone(), asked: false };
+        self.put(|tables| &mut tables.queries, reference, Some(row));
+        Ok(Registered::New)
+    }
+
+    async fn save(&mut self, query: &Query) -> StoreResult<()> {
+        let asked = self.tables.queries.get(&query.reference).is_some_and(|row| row.asked);
+        let row = Row { query: query.clone(), asked };
+        self.put(|tables| &mut tables.queries, query.reference.clone(), Some(row));
+        Ok(())
+    }
+
+    async fn mark_asked(&mut self, references: &[Reference]) -> StoreResult<()> {
+        for reference in references {
+            if let Some(row) = self.tables.queries.get(reference) {
+                let row = Row { query: row.query.clone(), asked: true };
+                self.put(|tables| &mut tables.queries, reference.clone(), Some(row));
+            }
+        }
+        Ok(())
+    }
+
+    async fn withdraw(&mut self, reference: &Reference, at: UnixMillis) -> StoreResult<bool> {
+        if self.tables.withdrawals.contains_key(reference) {
+            return Ok(false);
+        }
+        self.put(|tables| &mut tables.withdrawals, reference.clone(), Some(at));
+        Ok(true)
+    }
+
+    async fn withdrawal(&mut self, reference: &Reference) -> StoreResult<Option<UnixMillis>> {
+        Ok(self.tables.withdrawals.get(reference).copied())
+    }
+
+    async fn keep_segment(
+        &mut self,
+        reference: &Reference,
+        bank: &BankId,
+        segment: &Bytes,
+    ) -> StoreResult<()> {
+        let mut segments = self.tables.segments.get(reference).cloned().unwrap_or_default();
+        segments.insert(bank.clone(), segment.clone());
+        self.put(|tables| &mut tables.segments, reference.clone(), Some(segments));
+        Ok(())
+    }
+
+    async fn keep_coverage(&mut self, reference: &Reference, coverage: &wire::Signed) -> StoreResult<()> {
+        self.put(|tables| &mut tables.coverages, reference.clone(), Some(coverage.clone()));
+        Ok(())
+    }
+
+    async fn drop_content(&mut self, reference: &Reference) -> StoreResult<()> {
+        self.put(|tables| &mut tables.segments, reference.clone(), None);
+        self.put(|tables| &mut tables.coverages, reference.clone(), None);
+        self.put(|tables| &mut tables.contacts, reference.clone(), None);
+        Ok(())
+    }
+
+    async fn use_grant(
+        &mut self,
+        reference: &Reference,
+        nonce: Nonce,
+        digest: Digest,
+    ) -> StoreResult<GrantUse> {
+        Ok(match self.tables.grants.get(&nonce) {
+            Some(used) if *used == (reference.clone(), digest) => GrantUse::Again,
+            Some(_) => GrantUse::NonceUsed,
+            None => {
+                self.put(|tables| &mut tables.grants, nonce, Some((reference.clone(), digest)));
+                GrantUse::First
+            }
+        })
+    }
+
+    async fn enqueue(&mut self, rows: Vec<OutboxRow>) -> StoreResult<()> {
+        for row in rows {
+            let id = self.tables.next_row;
+            self.tables.next_row += 1;
+            let leasable = Leasable { row, leased_until: UnixMillis(0) };
+            self.put(|tables| &mut tables.outbox, id, Some(leasable));
+        }
+        Ok(())
+    }
+
+    async fn progress(&mut self, topic: &str, partition: i32, progress: Progress) -> StoreResult<()> {
+        let key = (topic.to_owned(), partition);
+        let grows =
+            self.tables.progress.get(&key).is_none_or(|known| known.next_offset < progress.next_offset);
+        if grows {
+            self.put(|tables| &mut tables.progress, key, Some(progress));
+        }
+        Ok(())
+    }
+
+    async fn commit(mut self) -> StoreResult<()> {
+        self.undo.clear();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_store_in_memory_passes_the_contract() {
+        super::super::contract::suite(async |clock| MemoryStore::new(clock)).await;
+    }
+}

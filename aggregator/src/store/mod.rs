@@ -1,0 +1,290 @@
+//! What the aggregator remembers.
+//!
+//! A [`Tx`] is one transaction. Its functions decide nothing: the handler locks the queries of a batch in id order,
+//! applies the pure rule, writes what came out, and commits. Two transactions never hold the same query.
+//!
+//! Every store passes [`contract`], with the same body.
+
+pub mod contract;
+mod memory;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
+use std::time::Duration;
+
+use bytes::Bytes;
+use schemas::codes::Code;
+use schemas::ids::{BankId, Digest, Nonce, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire;
+
+pub use self::memory::{Clock, MemoryStore, SystemClock};
+use crate::domain::query::Query;
+
+/// A store could not do what it was asked. The caller tries the same again later.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("store: {0}")]
+pub struct StoreError(pub String);
+
+/// Result of every store function.
+pub type StoreResult<T> = Result<T, StoreError>;
+
+/// A query to be registered.
+#[derive(Clone, Debug)]
+pub struct NewQuery {
+    /// The query in its first state.
+    pub query: Query,
+    /// Nonce of its consent; `None` for a rejected query, which uses up no consent.
+    pub nonce: Option<Nonce>,
+    /// The contact for the notice, sealed; `None` for a rejected query.
+    pub contact: Option<SealedContact>,
+}
+
+/// The upstream's statement to the notifier and the contact sealed to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SealedContact {
+    /// As signed by the upstream.
+    pub statement: wire::Signed,
+    /// Encoded envelope.
+    pub sealed: Bytes,
+}
+
+/// What became of a registration.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Registered {
+    /// The row was written.
+    New,
+    /// A row with this id was there before; it is unchanged and locked.
+    Known {
+        /// What was registered.
+        query: Box<Query>,
+        /// Whether its banks were asked after it was registered.
+        asked: bool,
+    },
+    /// Another query used this consent.
+    NonceUsed,
+}
+
+/// One message to be produced. Rows hold ids: what is sealed is added as it is produced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OutboxRow {
+    /// The query.
+    pub reference: Reference,
+    /// What is told, and to whom.
+    pub message: Outgoing,
+}
+
+/// What is told, and to whom.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outgoing {
+    /// To the upstream.
+    Event(wire::event_record::Message),
+    /// To the notifier.
+    Notice,
+    /// To a bank: its request is void.
+    Cancel(BankId),
+}
+
+impl Outgoing {
+    /// Tells this message from the others that a query may cause: with the reference it derives the message id.
+    pub fn kind(&self) -> String {
+        use wire::event_record::Message;
+        let event = match self {
+            Self::Notice => return "notice".to_owned(),
+            Self::Cancel(bank) => return format!("cancel/{bank}"),
+            Self::Event(event) => event,
+        };
+        let name = match event {
+            Message::Accepted(_) => "accepted",
+            Message::Rejected(_) => "rejected",
+            Message::Held(_) => "held",
+            Message::Cancelled(_) => "cancelled",
+            Message::ReportReady(_) => "report-ready",
+            Message::Viewed(_) => "viewed",
+            Message::Withdrawn(_) => "withdrawn",
+            Message::Erased(_) => "erased",
+        };
+        format!("event/{name}")
+    }
+}
+
+/// A leased outbox row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LeasedRow {
+    /// Names the row.
+    pub id: u64,
+    /// What to produce.
+    pub row: OutboxRow,
+}
+
+/// How far a partition has been read, and the append time of the last record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Offset of the next record.
+    pub next_offset: i64,
+    /// Append time of the record before it.
+    pub append_time: UnixMillis,
+}
+
+/// A final report's content, as it is shown.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReportContent {
+    /// The hub's signed coverage.
+    pub coverage: wire::Signed,
+    /// Encoded segments of the banks that closed their pair.
+    pub segments: BTreeMap<BankId, Bytes>,
+}
+
+/// What became of a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantUse {
+    /// Used for the first time.
+    First,
+    /// The same grant was used before.
+    Again,
+    /// Another grant used this nonce.
+    NonceUsed,
+}
+
+/// The aggregator's memory.
+pub trait Store: Send + Sync + 'static {
+    /// One transaction.
+    type Tx: Tx;
+
+    /// Begins a transaction. The future must be run to its end (TRAPS C4).
+    fn begin(&self) -> impl Future<Output = StoreResult<Self::Tx>> + Send;
+
+    /// The store's clock: the one time by which deadlines are kept.
+    fn now(&self) -> impl Future<Output = StoreResult<UnixMillis>> + Send;
+
+    /// A query, without locking it.
+    fn query(&self, reference: &Reference) -> impl Future<Output = StoreResult<Option<Query>>> + Send;
+
+    /// Collecting queries whose deadline is at or before `deadline`, oldest first.
+    fn past_deadline(
+        &self,
+        deadline: UnixMillis,
+        max: usize,
+    ) -> impl Future<Output = StoreResult<Vec<Query>>> + Send;
+
+    /// Open pairs whose `ask_again_at` is at or before `now`, grouped by query.
+    fn due_to_ask(
+        &self,
+        now: UnixMillis,
+        max: usize,
+    ) -> impl Future<Output = StoreResult<BTreeMap<Reference, BTreeSet<BankId>>>> + Send;
+
+    /// Progress of every partition of `topics` that was read.
+    fn progress(
+        &self,
+        topics: &BTreeSet<String>,
+    ) -> impl Future<Output = StoreResult<BTreeMap<(String, i32), Progress>>> + Send;
+
+    /// The content of a final report; `None` when it is gone.
+    fn report(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = StoreResult<Option<ReportContent>>> + Send;
+
+    /// The contact of a query; `None` when it is gone.
+    fn contact(
+        &self,
+        reference: &Reference,
+    ) -> impl Future<Output = StoreResult<Option<SealedContact>>> + Send;
+
+    /// Leases outbox rows: at most `max`, not leased by others, each only when no older row of its query waits.
+    fn lease_outbox(
+        &self,
+        max: usize,
+        lease: Duration,
+    ) -> impl Future<Output = StoreResult<Vec<LeasedRow>>> + Send;
+
+    /// Deletes rows that were produced and acknowledged.
+    fn outbox_published(&self, ids: &[u64]) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Gives rows back before their lease is over.
+    fn outbox_released(&self, ids: &[u64]) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Puts a row aside that can never be produced; rows behind it go on.
+    fn outbox_parked(&self, id: u64, code: &str) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Rows that wait or are leased, and rows that were put aside.
+    fn outbox_depth(&self) -> impl Future<Output = StoreResult<(u64, u64)>> + Send;
+}
+
+/// One transaction. Dropped without [`Tx::commit`] it changes nothing.
+pub trait Tx: Send {
+    /// Locks these queries in id order, then reads them (TRAPS C12). Missing ones are missing.
+    fn lock(
+        &mut self,
+        references: &BTreeSet<Reference>,
+    ) -> impl Future<Output = StoreResult<BTreeMap<Reference, Query>>> + Send;
+
+    /// Registers a query. A withdrawal that arrived first is for the caller to look up with [`Tx::withdrawal`].
+    fn register(&mut self, new: &NewQuery) -> impl Future<Output = StoreResult<Registered>> + Send;
+
+    /// Writes a locked query's new state.
+    fn save(&mut self, query: &Query) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Notes that the banks of these queries were asked.
+    fn mark_asked(&mut self, references: &[Reference]) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Notes a withdrawal; `false` when it was noted before. Works before the query is there.
+    fn withdraw(
+        &mut self,
+        reference: &Reference,
+        at: UnixMillis,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// When a consent was withdrawn.
+    fn withdrawal(
+        &mut self,
+        reference: &Reference,
+    ) -> impl Future<Output = StoreResult<Option<UnixMillis>>> + Send;
+
+    /// Keeps the segment of a closed pair.
+    fn keep_segment(
+        &mut self,
+        reference: &Reference,
+        bank: &BankId,
+        segment: &Bytes,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Keeps the signed coverage of a final report.
+    fn keep_coverage(
+        &mut self,
+        reference: &Reference,
+        coverage: &wire::Signed,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Deletes segments, coverage and contact.
+    fn drop_content(&mut self, reference: &Reference) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Uses a grant: single use by nonce; `digest` tells the same grant shown again.
+    fn use_grant(
+        &mut self,
+        reference: &Reference,
+        nonce: Nonce,
+        digest: Digest,
+    ) -> impl Future<Output = StoreResult<GrantUse>> + Send;
+
+    /// Adds outbox rows.
+    fn enqueue(&mut self, rows: Vec<OutboxRow>) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Notes how far a partition has been read. Progress only grows.
+    fn progress(
+        &mut self,
+        topic: &str,
+        partition: i32,
+        progress: Progress,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Makes everything durable at once.
+    fn commit(self) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+impl From<StoreError> for Code {
+    fn from(_: StoreError) -> Self {
+        Code::INTERNAL
+    }
+}

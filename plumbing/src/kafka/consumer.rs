@@ -1,0 +1,193 @@
+//! The consumer as a service sees it: start it, wait for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::BaseConsumer;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+use super::config::KafkaConfig;
+use super::consumer_loop::{self, Feed, Loop};
+use super::dead_letter::DeadLetters;
+use super::error::{ConsumerError, KafkaError};
+use super::handler::{Commit, Handler, Lanes};
+use super::lane::{self, Lane};
+use super::rebalance::Context;
+
+/// Dropping a consumer polls until its group is left, and hangs when no broker answers
+/// (rust-rdkafka#509, #611): after this long nobody waits for it any more.
+const CLOSE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What to consume, and how.
+#[derive(Clone, Debug)]
+pub struct ConsumerConfig {
+    /// The consumer group.
+    pub group_id: String,
+    /// The explicit list of topics; it may be empty at first.
+    pub topics: Vec<String>,
+    /// How records are spread over tasks.
+    pub lanes: Lanes,
+    /// Who remembers how far the group came.
+    pub commit: Commit,
+    /// How long records in flight may take when partitions are given back or the consumer stops.
+    /// Must be shorter than the session timeout.
+    pub drain: Duration,
+    /// Most records that wait in the queue of one lane.
+    pub queue_max: usize,
+}
+
+/// Starts consumers.
+#[derive(Debug)]
+pub struct Consumer;
+
+/// A running consumer. It ends when its shutdown token is cancelled, or with an error.
+#[derive(Debug)]
+pub struct ConsumerHandle {
+    subscriptions: mpsc::UnboundedSender<Vec<String>>,
+    assigned: watch::Receiver<bool>,
+    ended: oneshot::Receiver<Result<(), ConsumerError>>,
+    closed: oneshot::Receiver<()>,
+    pulse: Pulse,
+    stall: Duration,
+}
+
+impl Consumer {
+    /// Starts a consumer on the current tokio runtime, with a poll thread of its own.
+    ///
+    /// Without `dead_letters` a dead letter is logged by its position and counted.
+    pub fn start<H: Handler>(
+        kafka: &KafkaConfig,
+        config: ConsumerConfig,
+        handler: Arc<H>,
+        dead_letters: Option<DeadLetters>,
+        shutdown: CancellationToken,
+    ) -> Result<ConsumerHandle, KafkaError> {
+        let (events_tx, events) = std::sync::mpsc::channel();
+        let (reports_tx, reports) = mpsc::unbounded_channel();
+        let (subscriptions_tx, subscriptions) = mpsc::unbounded_channel();
+        let (assigned_tx, assigned) = watch::channel(false);
+        let (ended_tx, ended) = oneshot::channel();
+        let (closed_tx, closed) = oneshot::channel();
+        let pulse = Pulse::new();
+
+        let consumer: BaseConsumer<Context> = kafka
+            .consumer(&config.group_id)?
+            .create_with_context(Context::new(events_tx, kafka.client_id.clone()))
+            .map_err(|error| KafkaError::sorted("consumer", &error))?;
+        let lane =
+            Arc::new(Lane { handler, dead_letters, reports: reports_tx, stall: kafka.stall_timeout() });
+        let mut poll_loop = Loop::new(
+            &config,
+            kafka.append_time,
+            start_lanes(&lane, &config),
+            consumer_loop::Channels {
+                events,
+                reports,
+                subscriptions,
+                assigned: assigned_tx,
+                shutdown,
+                pulse: pulse.clone(),
+            },
+        );
+        std::thread::Builder::new()
+            .name(format!("kafka-poll {}", config.group_id))
+            .spawn(move || {
+                let result = poll_loop.run(&consumer);
+                consumer_loop::leave(&consumer);
+                if let Err(error) = &result {
+                    tracing::error!(%error, "consumer ended");
+                }
+                let _ = ended_tx.send(result);
+                drop(consumer);
+                let _ = closed_tx.send(());
+            })
+            .map_err(|error| KafkaError::Client(error.to_string()))?;
+        Ok(ConsumerHandle {
+            subscriptions: subscriptions_tx,
+            assigned,
+            ended,
+            closed,
+            pulse,
+            stall: kafka.stall_timeout(),
+        })
+    }
+}
+
+fn start_lanes<H: Handler>(lane: &Arc<Lane<H>>, config: &ConsumerConfig) -> Vec<Feed> {
+    let queue = || mpsc::channel(config.queue_max.max(1));
+    match config.lanes {
+        Lanes::Ordered { count, batch_max } => (0..count.max(1))
+            .map(|_| {
+                let (feed, jobs) = queue();
+                tokio::spawn(lane::ordered(Arc::clone(lane), jobs, batch_max.max(1)));
+                Feed::new(feed)
+            })
+            .collect(),
+        Lanes::Concurrent { max } => {
+            let (feed, jobs) = queue();
+            tokio::spawn(lane::concurrent(Arc::clone(lane), jobs, max.max(1)));
+            vec![Feed::new(feed)]
+        }
+    }
+}
+
+impl ConsumerHandle {
+    /// Replaces the list of topics. A list that differs costs a rebalance of the whole group.
+    pub fn subscribe(&self, topics: Vec<String>) {
+        // A consumer that ended needs no topics.
+        let _ = self.subscriptions.send(topics);
+    }
+
+    /// Waits until the first assignment, or the end of the consumer.
+    pub async fn assigned(&self) {
+        let mut assigned = self.assigned.clone();
+        let _ = assigned.wait_for(|assigned| *assigned).await;
+    }
+
+    /// Waits until the consumer has ended and left its group.
+    ///
+    /// This also watches the poll thread: someone must await it for the whole life of the consumer.
+    pub async fn stopped(mut self) -> Result<(), ConsumerError> {
+        let mut look = tokio::time::interval((self.stall / 4).max(Duration::from_millis(1)));
+        let result = loop {
+            tokio::select! {
+                ended = &mut self.ended => break ended.unwrap_or(Err(ConsumerError::Gone)),
+                _ = look.tick() => if self.pulse.silence() > self.stall {
+                    return Err(ConsumerError::PollStalled(self.stall));
+                },
+            }
+        };
+        if tokio::time::timeout(CLOSE_WITHIN, self.closed).await.is_err() {
+            tracing::warn!("the consumer does not close, leaving it behind");
+        }
+        result
+    }
+}
+
+/// When the poll thread last turned.
+#[derive(Clone, Debug)]
+pub(super) struct Pulse {
+    start: Instant,
+    last_ms: Arc<AtomicU64>,
+}
+
+impl Pulse {
+    fn new() -> Self {
+        Self { start: Instant::now(), last_ms: Arc::default() }
+    }
+
+    pub(super) fn beat(&self, now: Instant) {
+        self.last_ms.store(self.ms(now), Ordering::Relaxed);
+    }
+
+    fn silence(&self) -> Duration {
+        let last = self.last_ms.load(Ordering::Relaxed);
+        Duration::from_millis(self.ms(Instant::now()).saturating_sub(last))
+    }
+
+    fn ms(&self, now: Instant) -> u64 {
+        u64::try_from(now.duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,57 @@
+//! Kafka, the way this system uses it: at least once, classic groups, no transactions.
+//!
+//! ```text
+//!             poll thread                     tokio tasks
+//!  broker ──▶ BaseConsumer::poll ─▶ ledger ─▶ lane queue ─▶ Handler ─▶ verdicts
+//!                     ▲                take                    │
+//!                     └── commit ◀─ frontier ◀─ complete ◀─────┤ Done, or dead letter acknowledged
+//! ```
+//!
+//! What must never happen here: an offset is committed although a record before it is unfinished.
+//! [`ledger`](self) cannot express that, whatever the lanes report.
+//!
+//! | file | role |
+//! |---|---|
+//! | `config.rs` | settings of every client, reserved properties |
+//! | `record.rs` | plain values: position, record in, record out |
+//! | `handler.rs` | what a service implements: handler, verdicts, lanes |
+//! | `ledger.rs` | pure: the contiguous frontier of one partition |
+//! | `assignment.rs` | pure: partitions of one epoch, their ledgers, what to commit |
+//! | `lane.rs` | batches, retries, dead letters of one lane |
+//! | `rebalance.rs` | librdkafka's callbacks, turned into events |
+//! | `consumer.rs` | the handle; `consumer_loop.rs`: the poll thread |
+//! | `follow.rs` | tail reader without a group |
+//! | `fold.rs` | state folded from a topic |
+//! | `record_reader.rs` | one record by its position |
+//! | `watermarks.rs` | end offsets |
+//! | `producer.rs`, `dead_letter.rs` | the way out |
+
+mod assignment;
+mod config;
+mod consumer;
+mod consumer_loop;
+mod dead_letter;
+mod error;
+mod fold;
+mod follow;
+mod handler;
+mod lane;
+mod ledger;
+mod logs;
+mod producer;
+mod rebalance;
+mod record;
+mod record_reader;
+mod watermarks;
+
+pub use config::{AppendTime, KafkaConfig};
+pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle};
+pub use dead_letter::{DeadLetters, Disposition, TopicFor};
+pub use error::{ConsumerError, KafkaError, ProduceError, Refusal};
+pub use fold::{Changes, Fold};
+pub use follow::{Follower, follow, read_to_end};
+pub use handler::{Commit, ErrorClass, Handler, Lanes, Verdict};
+pub use producer::Producer;
+pub use record::{OutRecord, Position, Record};
+pub use record_reader::RecordReader;
+pub use watermarks::Watermarks;

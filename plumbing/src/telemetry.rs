@@ -1,0 +1,113 @@
+//! Logs and metrics.
+//!
+//! Logs go to standard error: one line of JSON each when nobody watches, a readable form on a
+//! terminal. Metrics are kept by a recorder that only renders; who serves them is the service's
+//! choice.
+
+use std::io::IsTerminal;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tracing::Subscriber;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+mod json_line;
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogStyle {
+    /// One line of JSON: `ts`, `level`, `target`, `msg`, then the fields of the event.
+    Json,
+    /// For people, with colours if wanted.
+    Human {
+        /// Whether to colour.
+        ansi: bool,
+    },
+}
+
+/// Why telemetry could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// `RUST_LOG` is not a filter.
+    #[error("RUST_LOG: {0}")]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Somebody else set up logs in this process already.
+    #[error("logs are set up already")]
+    Logs(#[from] tracing_subscriber::util::TryInitError),
+    /// Somebody else set up metrics in this process already.
+    #[error("metrics are set up already")]
+    Metrics(String),
+}
+
+/// Sets up logs to standard error for the whole process: JSON unless it is a terminal, filtered by
+/// `RUST_LOG`, `info` without it.
+pub fn init_logs() -> Result<(), TelemetryError> {
+    let style = if std::io::stderr().is_terminal() {
+        LogStyle::Human { ansi: std::env::var_os("NO_COLOR").is_none() }
+    } else {
+        LogStyle::Json
+    };
+    init_logs_to(std::io::stderr, style)
+}
+
+/// Sets up logs to `writer` for the whole process.
+pub fn init_logs_to<W>(writer: W, style: LogStyle) -> Result<(), TelemetryError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
+        _ => EnvFilter::new("info"),
+    };
+    // `try_init` also takes over the `log` crate, which rdkafka's own few lines use.
+    logs_to(writer, style, filter).try_init()?;
+    Ok(())
+}
+
+/// The subscriber itself, for a test that sets it for one thread.
+pub fn logs_to<W>(writer: W, style: LogStyle, filter: EnvFilter) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let registry = tracing_subscriber::registry().with(filter);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
+    match style {
+        LogStyle::Json => Box::new(
+            registry.with(layer.fmt_fields(json_line::SpanFields::new()).event_format(json_line::JsonLine)),
+        ),
+        LogStyle::Human { ansi } => Box::new(registry.with(layer.with_ansi(ansi))),
+    }
+}
+
+/// The process's metrics.
+#[derive(Clone)]
+pub struct MetricsHandle(PrometheusHandle);
+
+/// Sets up metrics for the whole process. Nothing listens: call [`MetricsHandle::render`] to serve
+/// them.
+pub fn install_metrics() -> Result<MetricsHandle, TelemetryError> {
+    PrometheusBuilder::new()
+        .install_recorder()
+        .map(MetricsHandle)
+        .map_err(|error| TelemetryError::Metrics(error.to_string()))
+}
+
+impl MetricsHandle {
+    /// All metrics in the Prometheus text format.
+    pub fn render(&self) -> String {
+        // Histograms collect samples until someone drains them, and no listener does it here.
+        self.0.run_upkeep();
+        self.0.render()
+    }
+}
+
+impl std::fmt::Debug for MetricsHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MetricsHandle").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use std::sync::{Arc, Mutex};
+
+use plumbing::kafka::{KafkaError, Record, Watermarks, follow, read_to_end};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::stand::{Stand, soon};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_to_the_end_sees_every_record_of_every_topic() {
+    let stand = Stand::new(&[("first", 3), ("second", 1), ("empty", 2)]);
+    stand.fill("first", 0..50).await;
+    stand.fill("second", 50..60).await;
+    let seen: Arc<Mutex<Vec<u32>>> = Arc::default();
+    let sink = Arc::clone(&seen);
+    let topics = ["first", "second", "empty"].map(String::from);
+    soon(
+        "the end",
+        read_to_end(&stand.kafka(), &topics, move |record: Record| {
+            let value = std::str::from_utf8(&record.value).expect("text");
+            sink.lock().expect("not poisoned").push(value.parse().expect("a number"));
+        }),
+    )
+    .await
+    .expect("readable");
+    let mut seen = seen.lock().expect("not poisoned").clone();
+    seen.sort_unstable();
+    assert_eq!(seen, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_does_not_exist_is_an_error_and_is_not_created() {
+    let stand = Stand::new(&[("first", 1)]);
+    for _ in 0..2 {
+        let ended = soon("the end", read_to_end(&stand.kafka(), &["nothing".to_owned()], |_| {})).await;
+        assert_eq!(ended, Err(KafkaError::UnknownTopic("nothing".into())));
+    }
+    let follower =
+        follow(&stand.kafka(), vec!["nothing".into()], |_| {}, CancellationToken::new()).expect("started");
+    let error = Err(KafkaError::UnknownTopic("nothing".into()));
+    assert_eq!(soon("an answer", follower.caught_up()).await, error);
+    assert_eq!(soon("the end", follower.stopped()).await, error);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_catches_up_and_then_sees_what_comes() {
+    let stand = Stand::new(&[("things", 2)]);
+    stand.fill("things", 0..20).await;
+    let (seen_tx, mut seen) = mpsc::unbounded_channel();
+    let stop = CancellationToken::new();
+    let follower = follow(
+        &stand.kafka(),
+        vec!["things".into()],
+        move |record| {
+            let _ = seen_tx.send(record);
+        },
+        stop.clone(),
+    )
+    .expect("started");
+    soon("the end", follower.caught_up()).await.expect("readable");
+    // Caught up means that `each` has had them all.
+    assert_eq!(seen.len(), 20);
+    stand.fill("things", ["new"]).await;
+    for _ in 0..20 {
+        seen.recv().await.expect("already there");
+    }
+    let new = soon("the new record", seen.recv()).await.expect("running");
+    assert_eq!(&*new.value, b"new");
+    stop.cancel();
+    soon("the end", follower.stopped()).await.expect("orderly");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_broken_partition_does_not_hide_the_end_offsets_of_the_others() {
+    let stand = Stand::new(&[("things", 1), ("broken", 1)]);
+    stand.fill("things", 0..7).await;
+    stand.cluster.partition_leader("broken", 0, None).expect("leader removed");
+    let ends = Watermarks::new(&stand.kafka())
+        .expect("client")
+        .end_offsets(&["things", "broken", "nothing"].map(String::from))
+        .await;
+    assert_eq!(ends.len(), 3);
+    assert_eq!(ends[&("things".to_owned(), 0)], Ok(7));
+    assert!(matches!(ends[&("broken".to_owned(), 0)], Err(KafkaError::Unavailable(_))));
+    assert_eq!(ends[&("nothing".to_owned(), -1)], Err(KafkaError::UnknownTopic("nothing".into())));
+}

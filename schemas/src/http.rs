@@ -1,0 +1,86 @@
+//! What the two HTTP interfaces share: problem documents (RFC 9457) and the status of a query.
+
+use serde::{Deserialize, Serialize};
+
+use crate::codes::Code;
+
+/// Media type of a problem document.
+pub const PROBLEM_JSON: &str = "application/problem+json";
+/// Media type of a report and of a view grant.
+pub const PROTOBUF: &str = "application/protobuf";
+
+/// A problem document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// `urn:cardquery:problem:<code>`.
+    pub r#type: String,
+    /// What happened and what to do.
+    pub title: String,
+    /// HTTP status.
+    pub status: u16,
+    /// The stable code.
+    pub code: String,
+    /// What exactly, where that helps; never personal data.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<String>,
+}
+
+impl Problem {
+    /// The document for a code.
+    pub fn of(code: Code) -> Self {
+        Self {
+            r#type: format!("urn:cardquery:problem:{code}"),
+            title: code.help().to_owned(),
+            status: code.status(),
+            code: code.to_string(),
+            detail: None,
+        }
+    }
+
+    /// With a word on what exactly.
+    pub fn with_detail(self, detail: impl Into<String>) -> Self {
+        Self { detail: Some(detail.into()), ..self }
+    }
+}
+
+/// Status of a query as the hub knows it: `GET /v1/upstreams/{upstream}/queries/{id}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryStatus {
+    /// The query's id.
+    pub query_id: String,
+    /// Wire name of the state without prefix, for example `COLLECTING`.
+    pub state: String,
+    /// The code of a rejection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// RFC 3339, UTC, three decimals, as are all times here.
+    pub accepted_at: String,
+    /// When the window closes.
+    pub deadline_at: String,
+    /// When the report became final.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finalised_at: Option<String>,
+    /// The day whose 00:00 is the erase instant.
+    pub erase_on: String,
+    /// Banks asked.
+    pub banks: u32,
+    /// Banks that have answered so far.
+    pub answered: u32,
+    /// Hex of the content digest: tells the same query sent again from another one under its id.
+    pub content_digest: String,
+}
+
+/// Wire name of a protobuf enum value without its prefix: `QUERY_STATE_COLLECTING` becomes `COLLECTING`.
+fn short_name<'a>(name: &'a str, prefix: &str) -> &'a str {
+    name.strip_prefix(prefix).unwrap_or(name)
+}
+
+/// `COLLECTING`, `FINAL_PARTIAL`, …
+pub fn state_name(state: crate::wire::QueryState) -> &'static str {
+    short_name(state.as_str_name(), "QUERY_STATE_")
+}
+
+/// `ANSWERED`, `NO_REPLY`, …
+pub fn outcome_name(outcome: crate::wire::BankOutcome) -> &'static str {
+    short_name(outcome.as_str_name(), "BANK_OUTCOME_")
+}

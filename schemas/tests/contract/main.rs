@@ -1,0 +1,11 @@
+//! The contract's own tests, from outside: published vectors, golden bytes, forgeries, sizes, hostile input.
+
+mod forgeries;
+mod golden;
+mod golden_store;
+mod hostile;
+mod mutants;
+mod report;
+mod sizes;
+mod vectors;
+mod world;
