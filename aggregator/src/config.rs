@@ -7,10 +7,10 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
+use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
-use schemas::keys::{SigningKey, VerifyingKey};
+use schemas::keys::SigningKey;
 use schemas::rules::Policy;
-use schemas::wire::{KeyAlgorithm, PublicKey};
 use serde::Deserialize;
 
 use crate::domain::window::Window;
@@ -18,7 +18,7 @@ use crate::domain::window::Window;
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 /// First part of the environment variables that change settings.
-pub const ENV_PREFIX: &str = "CARDQUERY_AGGREGATOR";
+pub const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the aggregator.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,14 +50,6 @@ pub struct Config {
 pub enum StoreKind {
     /// Rebuilt from the topics at every start.
     Memory,
-}
-
-/// Whom to trust.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// Hex Ed25519 public keys.
-    pub roots: Vec<String>,
 }
 
 /// The gates.
@@ -96,27 +88,6 @@ pub struct InvalidSetting {
 
 fn invalid(key: &'static str, reason: impl Into<String>) -> InvalidSetting {
     InvalidSetting { key, reason: reason.into() }
-}
-
-impl RegistryConfig {
-    /// The pinned root keys.
-    ///
-    /// # Errors
-    /// When there are fewer than two, or one is not a key.
-    pub fn keys(&self) -> Result<Vec<VerifyingKey>, InvalidSetting> {
-        let key = |text: &String| {
-            let raw =
-                hex::decode(text).map_err(|_| invalid("registry.roots", format!("`{text}` is not hex")))?;
-            let key = PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() };
-            VerifyingKey::from_wire(&key)
-                .map_err(|_| invalid("registry.roots", format!("`{text}` is not an Ed25519 public key")))
-        };
-        let keys = self.roots.iter().map(key).collect::<Result<Vec<_>, _>>()?;
-        if keys.len() < schemas::registry::ROOT_SIGNATURES {
-            return Err(invalid("registry.roots", "name at least two root keys"));
-        }
-        Ok(keys)
-    }
 }
 
 impl PolicyConfig {

@@ -30,7 +30,7 @@ async fn main() -> ExitCode {
 async fn run(args: Args) -> Result<ExitCode, Failure> {
     let config: Config = plumbing::config::load(DEFAULTS, args.config.as_deref(), ENV_PREFIX)
         .map_err(|error| error.exit().because(error))?;
-    telemetry::init_logs().map_err(|error| Exit::Config.because(error))?;
+    telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;
     let mut lifecycle = Lifecycle::new();

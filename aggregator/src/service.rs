@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use plumbing::exit::Exit;
 use plumbing::kafka::{
-    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, Fold, KafkaConfig, KafkaError,
-    Lanes, Producer, Record, RecordReader, Watermarks, read_to_end,
+    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, KafkaConfig, KafkaError,
+    Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::outbox::relay;
-use schemas::registry::{Registry, SeenVersions};
-use schemas::time::UnixMillis;
+use plumbing::registry::{self, RegistryError};
+use schemas::registry::Registry;
 use schemas::topics::Topics;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
 use crate::edge::{HubOutbox, api};
@@ -43,6 +42,9 @@ pub enum StartError {
     /// The broker does not do what is needed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The registry cannot be followed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
@@ -56,7 +58,8 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Setting(_) | Self::NotLoopback(_) => Exit::Config,
-            Self::Kafka(error) => Exit::of(error),
+            Self::Kafka(error) => error.exit(),
+            Self::Registry(error) => error.exit(),
             Self::Listen(..) => Exit::CannotCreate,
         }
     }
@@ -89,7 +92,7 @@ pub async fn start(
     let topics = Topics::new(&config.prefix);
     let hub = Arc::new(Hub {
         store: store.clone(),
-        registry: follow_registry(&config, &topics, lifecycle.token()).await?,
+        registry: registry::follow(kafka, topics.registry(), &config.registry, lifecycle).await?,
         producer: Producer::new(kafka)?,
         records: RecordReader::new(kafka)?,
         watermarks: Watermarks::new(kafka)?,
@@ -124,25 +127,13 @@ pub async fn start(
     });
     queries.assigned().await;
     replies.assigned().await;
-    let changes = hub.registry.changes();
-    let resubscribe = resubscribe(Arc::clone(&hub), changes, queries, replies, lifecycle.token());
-    lifecycle.spawn("subscriptions", resubscribe);
+    let subscriptions = [(Source::Queries, queries.subscription()), (Source::Replies, replies.subscription())];
+    let follow = resubscribe(Arc::clone(&hub), hub.registry.changes(), subscriptions);
+    let token = lifecycle.token();
+    lifecycle.spawn("subscriptions", async move { token.run_until_cancelled(follow).await.unwrap_or(Ok(())) });
+    lifecycle.spawn("query consumer", queries.stopped());
+    lifecycle.spawn("reply consumer", replies.stopped());
     Ok(Running { addr, store })
-}
-
-async fn follow_registry(
-    config: &Config,
-    topics: &Topics,
-    token: CancellationToken,
-) -> Result<Fold<Registry>, StartError> {
-    let registry = Registry::new(config.registry.keys()?, SeenVersions::default());
-    let step = |registry: &mut Registry, record: Record| {
-        let key = record.key.as_deref().unwrap_or_default();
-        if let Err(code) = registry.apply(key, &record.value, UnixMillis(record.append_time_ms)) {
-            tracing::warn!(position = %record.position, %code, "registry entry refused");
-        }
-    };
-    Ok(Fold::start(&config.kafka, topics.registry(), registry, step, token).await?)
 }
 
 /// What one of the two consumers reads.
@@ -234,22 +225,17 @@ async fn rebuild<S: Store>(
 async fn resubscribe<S: Store>(
     hub: Arc<Hub<S>>,
     mut changes: Changes<Registry>,
-    queries: ConsumerHandle,
-    replies: ConsumerHandle,
-    token: CancellationToken,
-) -> Result<(), plumbing::kafka::ConsumerError> {
-    let (mut query_topics, mut reply_topics) = (Source::Queries.topics(&hub), Source::Replies.topics(&hub));
-    while let Some(Some(_)) = token.run_until_cancelled(changes.next()).await {
-        for (known, source, consumer) in
-            [(&mut query_topics, Source::Queries, &queries), (&mut reply_topics, Source::Replies, &replies)]
-        {
+    subscriptions: [(Source, Subscription); 2],
+) -> Result<(), KafkaError> {
+    let mut known = subscriptions.each_ref().map(|(source, _)| source.topics(&hub));
+    while changes.next().await.is_some() {
+        for (known, (source, subscription)) in known.iter_mut().zip(&subscriptions) {
             let now = source.topics(&hub);
             if *known != now {
-                consumer.subscribe(now.clone());
+                subscription.replace(now.clone());
                 *known = now;
             }
         }
     }
-    queries.stopped().await?;
-    replies.stopped().await
+    Err(KafkaError::Stopped)
 }

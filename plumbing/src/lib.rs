@@ -8,9 +8,11 @@
 //! | [`config`] | defaults < file < environment, with errors that name file, line and column |
 //! | [`telemetry`] | logs and metrics |
 //! | [`metric_names`] | every metric name that this crate uses |
-//! | [`exit`] | process exit codes |
+//! | [`registry`] | the registry topic, the pinned roots, the file of seen versions |
+//! | [`key_file`] | secret keys in files |
+//! | [`cli`], [`exit`] | the outermost layer of a `main`, process exit codes |
 //!
-//! What is deliberately absent: no module here knows what a record means. Meaning enters through
+//! What is deliberately absent: no module but [`registry`] knows what a record means. Meaning enters through
 //! [`kafka::Handler`], [`outbox::Outbox`] and plain closures.
 
 pub mod cli;
@@ -21,4 +23,5 @@ pub mod key_file;
 pub mod lifecycle;
 pub mod metric_names;
 pub mod outbox;
+pub mod registry;
 pub mod telemetry;

@@ -42,24 +42,24 @@ pub enum TelemetryError {
 }
 
 /// Sets up logs to standard error for the whole process: JSON unless it is a terminal, filtered by
-/// `RUST_LOG`, `info` without it.
-pub fn init_logs() -> Result<(), TelemetryError> {
+/// `RUST_LOG`, or by `default` (`info` for a service) without it.
+pub fn init_logs(default: &str) -> Result<(), TelemetryError> {
     let style = if std::io::stderr().is_terminal() {
         LogStyle::Human { ansi: std::env::var_os("NO_COLOR").is_none() }
     } else {
         LogStyle::Json
     };
-    init_logs_to(std::io::stderr, style)
+    init_logs_to(std::io::stderr, style, default)
 }
 
 /// Sets up logs to `writer` for the whole process.
-pub fn init_logs_to<W>(writer: W, style: LogStyle) -> Result<(), TelemetryError>
+pub fn init_logs_to<W>(writer: W, style: LogStyle, default: &str) -> Result<(), TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let filter = match std::env::var("RUST_LOG") {
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
-        _ => EnvFilter::new("info"),
+        _ => EnvFilter::try_new(default)?,
     };
     // `try_init` also takes over the `log` crate, which rdkafka's own few lines use.
     logs_to(writer, style, filter).try_init()?;

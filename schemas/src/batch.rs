@@ -33,22 +33,24 @@ pub fn sign_batch(
     signed_at: UnixMillis,
 ) -> Result<Vec<wire::BatchProof>, Code> {
     let tree_size = u32::try_from(headers.len()).ok().filter(|size| *size <= MAX_TREE_SIZE);
+    let tree_size = tree_size.ok_or(Code::BATCH_TOO_LARGE)?;
     let leaves: Vec<_> = headers.iter().map(|header| merkle::leaf_hash(header)).collect();
+    let (root, paths) = merkle::root_and_paths(&leaves);
     let statement = wire::BatchStatement {
         bank_id: bank.as_str().to_owned(),
         key_id: key.id().to_wire(),
         batch_id: batch_id.to_wire(),
-        tree_size: tree_size.ok_or(Code::BATCH_TOO_LARGE)?,
-        root: merkle::root(&leaves).to_wire(),
+        tree_size,
+        root: root.to_wire(),
         signed_at_ms: signed_at.0,
     };
     let statement = sign::sign(Tag::ReplyBatch, &statement, key);
     Ok((0u32..)
-        .zip(&leaves)
-        .map(|(index, _)| wire::BatchProof {
+        .zip(paths)
+        .map(|(index, path)| wire::BatchProof {
             statement: Some(statement.clone()),
             index,
-            path: merkle::path(&leaves, index as usize).into_iter().map(Digest::to_wire).collect(),
+            path: path.into_iter().map(Digest::to_wire).collect(),
         })
         .collect())
 }
@@ -155,10 +157,10 @@ impl VerifiedRoots {
         if known.insert(bytes.clone()) {
             order.push_back(bytes);
         }
-        if order.len() > Self::PER_BANK {
-            if let Some(oldest) = order.pop_front() {
-                known.remove(&oldest);
-            }
+        if order.len() > Self::PER_BANK
+            && let Some(oldest) = order.pop_front()
+        {
+            known.remove(&oldest);
         }
     }
 }

@@ -99,7 +99,7 @@ codes! {
 
     // Requests to banks, and their replies.
     REQUEST_ID_WRONG 403 "The request id is not the one derived from upstream, query and bank.";
-    REQUEST_TIME_IMPOSSIBLE 403 "The hub says it accepted the query before the consent was issued, or after the request was appended.";
+    REQUEST_TIME_IMPOSSIBLE 403 "The hub says it accepted the query before the consent was issued or after the request was appended, or leaves more than 24 hours to answer.";
     REPLY_BY_PASSED 410 "The time to answer is over.";
     QUERY_UNKNOWN 404 "The reply names a query that the hub does not have.";
     BANK_NOT_ASKED 403 "The reply comes from a bank that was not asked.";

@@ -44,6 +44,28 @@ pub fn path(leaves: &[Digest], index: usize) -> Vec<Digest> {
     path
 }
 
+/// The root and every inclusion path, in the order of the leaves, with as many hashes as the tree has nodes.
+pub fn root_and_paths(leaves: &[Digest]) -> (Digest, Vec<Vec<Digest>>) {
+    let mut paths = vec![Vec::new(); leaves.len()];
+    let mut level = leaves.to_vec();
+    let mut height = 0;
+    while level.len() > 1 {
+        for (index, path) in paths.iter_mut().enumerate() {
+            // A last node without a sibling goes up as it is: the left subtrees are whole.
+            path.extend(level.get((index >> height) ^ 1));
+        }
+        level = level
+            .chunks(2)
+            .map(|pair| match pair {
+                [left, right] => node_hash(left, right),
+                rest => rest[0],
+            })
+            .collect();
+        height += 1;
+    }
+    (level.first().copied().unwrap_or_else(|| root(&[])), paths)
+}
+
 /// Largest power of two below `n`.
 fn split(n: usize) -> usize {
     n.next_power_of_two() / 2
@@ -118,6 +140,15 @@ mod tests {
                 "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
             ]
         );
+    }
+
+    #[test]
+    fn all_paths_at_once_are_the_paths_one_by_one() {
+        for size in 0..70usize {
+            let leaves: Vec<_> = (0..size).map(|i| leaf_hash(&i.to_be_bytes())).collect();
+            let one_by_one = (0..size).map(|index| path(&leaves, index)).collect();
+            assert_eq!(root_and_paths(&leaves), (root(&leaves), one_by_one), "{size} leaves");
+        }
     }
 
     proptest! {

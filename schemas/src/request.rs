@@ -79,6 +79,8 @@ pub fn cancel(reference: &Reference, bank: &BankId, key: &SigningKey) -> wire::R
 
 /// A record of a bank's request topic, verified as the hub's word.
 #[derive(Clone, Debug)]
+// Nearly every record is a request, and it is moved once.
+#[allow(clippy::large_enum_variant)]
 pub enum Opened {
     /// The bank is asked.
     Request(Request),
@@ -224,17 +226,21 @@ impl Request {
             return Err(NotAccepted::Refused(Refusal::StatementInvalid, Code::STATEMENT_MISMATCH));
         }
         let accepted_at = self.header.accepted_at;
-        if accepted_at < query.terms.issued_at || accepted_at > self.appended_at {
+        if accepted_at < query.terms.issued_at
+            || accepted_at > self.appended_at
+            || self.header.reply_by > accepted_at + rules::MAX_CONSENT_VALIDITY
+        {
             return Err(NotAccepted::Refused(Refusal::ConsentNotValid, Code::REQUEST_TIME_IMPOSSIBLE));
         }
         rules::check_terms(&query.terms, max_factor_age, accepted_at).map_err(|code| {
-            let refusal = match code {
+            let too_low = matches!(
+                code,
                 Code::ASSURANCE_TOO_LOW
-                | Code::FACTORS_TOO_FEW
-                | Code::FACTOR_TOO_OLD
-                | Code::FACTOR_IN_FUTURE => Refusal::AssuranceTooLow,
-                _ => Refusal::ConsentNotValid,
-            };
+                    | Code::FACTORS_TOO_FEW
+                    | Code::FACTOR_TOO_OLD
+                    | Code::FACTOR_IN_FUTURE
+            );
+            let refusal = if too_low { Refusal::AssuranceTooLow } else { Refusal::ConsentNotValid };
             NotAccepted::Refused(refusal, code)
         })?;
         let identity =

@@ -177,6 +177,11 @@ impl Topics {
         Self { prefix: prefix.into() }
     }
 
+    /// First part of all names.
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
     /// The query topic of an upstream.
     pub fn query(&self, upstream: &UpstreamId) -> String {
         self.of_party(Family::Query, upstream.as_str())

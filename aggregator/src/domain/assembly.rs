@@ -2,7 +2,7 @@
 //!
 //! | state \ event | Reply | AskDue | WindowClosed | Withdrawn |
 //! |---|---|---|---|---|
-//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is open and there is time | the report is final | ends |
+//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends |
 //! | Final | count | nothing | nothing | ends |
 //! | Withdrawn | count | nothing | nothing | nothing |
 //! | Rejected | count | nothing | nothing | nothing |
@@ -240,17 +240,19 @@ fn ask(
     reply_by: UnixMillis,
     next: impl Fn(u32) -> Option<UnixMillis>,
 ) -> (State, Vec<Effect>) {
+    // Whoever found the pair due did not hold its lock: another sweep may have asked meanwhile.
+    let due = |pair: &Pair| pair.ask_again_at.is_some_and(|at| at <= now);
     let effects = match open.pairs.get_mut(&bank) {
-        Some(pair) if pair.closed.is_none() && now <= reply_by => {
+        Some(pair) if due(pair) && now <= reply_by => {
             pair.attempts += 1;
             pair.ask_again_at = next(pair.attempts);
             vec![Effect::Ask { bank, attempt: pair.attempts }]
         }
-        Some(pair) => {
+        Some(pair) if due(pair) => {
             pair.ask_again_at = None;
             Vec::new()
         }
-        None => Vec::new(),
+        Some(_) | None => Vec::new(),
     };
     (State::Collecting(open), effects)
 }

@@ -14,6 +14,8 @@ pub type TopicPartition = (String, i32);
 /// After this a partition whose leader cannot be read is given up, so that one lost partition does not keep every
 /// report open.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(600);
+/// Two looks that are further apart than this are not one outage.
+const LOOKED_AT_LEAST_EVERY: Duration = Duration::from_secs(60);
 
 /// What is known of every partition that was asked about.
 #[derive(Debug, Default)]
@@ -27,8 +29,8 @@ struct Partition {
     past: Option<UnixMillis>,
     /// An end offset that was asked at an instant, and is not reached yet.
     pending: Option<(i64, UnixMillis)>,
-    /// Since when its leader cannot be read.
-    unreadable_since: Option<UnixMillis>,
+    /// Since when its leader cannot be read, and when that was last seen.
+    unreadable: Option<(UnixMillis, UnixMillis)>,
 }
 
 impl ReadPast {
@@ -36,10 +38,7 @@ impl ReadPast {
     pub fn needs_ends(&self, topic: &str, instant: UnixMillis) -> bool {
         let mut known = self.of_topic(topic).peekable();
         known.peek().is_none()
-            || known.any(|partition| {
-                partition.past.is_none_or(|past| past < instant)
-                    && partition.pending.is_none_or(|(_, asked_at)| asked_at < instant)
-            })
+            || known.any(|partition| partition.past.is_none_or(|past| past < instant))
     }
 
     /// Takes the answer for one partition, asked at `now`: its end offset, or `None` when its leader cannot be read.
@@ -47,14 +46,17 @@ impl ReadPast {
         let known = self.partitions.entry(partition).or_default();
         match end {
             Some(end) => {
-                known.unreadable_since = None;
-                // An older question is answered sooner and still of use to queries that were due then.
+                known.unreadable = None;
+                // The first answer stays the goal: asking anew under load would move it for ever.
                 if known.pending.is_none() {
                     known.pending = Some((end, now));
                 }
             }
             None => {
-                let since = *known.unreadable_since.get_or_insert(now);
+                // Nobody may have looked for hours; what was seen then says nothing of the time between.
+                let lasting = known.unreadable.filter(|(_, seen)| now.since(*seen) < LOOKED_AT_LEAST_EVERY);
+                let since = lasting.map_or(now, |(since, _)| since);
+                known.unreadable = Some((since, now));
                 if now.since(since) >= GIVE_UP_AFTER {
                     known.past = Some(now);
                 }
@@ -118,22 +120,34 @@ mod tests {
         let mut read = ReadPast::default();
         read.asked(tp(0), Some(10), UnixMillis(100));
         read.asked(tp(0), Some(1_000), UnixMillis(150));
-        assert!(!read.needs_ends(T, UnixMillis(100)));
-        assert!(read.needs_ends(T, UnixMillis(101)));
         read.progressed(|_| 10);
         assert!(past(&read, 100));
+        assert!(!read.needs_ends(T, UnixMillis(100)));
+        assert!(read.needs_ends(T, UnixMillis(101)));
     }
 
     #[test]
     fn only_a_partition_that_stays_unreadable_is_given_up() {
         let mut read = ReadPast::default();
-        read.asked(tp(0), None, UnixMillis(0));
-        read.asked(tp(0), None, UnixMillis(599_999));
+        let mut unreadable = |from: i64, to: i64| {
+            for second in from..=to {
+                read.asked(tp(0), None, UnixMillis(second * 1000));
+            }
+            past(&read, to * 1000)
+        };
+        assert!(!unreadable(0, 599));
+        assert!(!unreadable(700, 1_299), "nobody looked in between, so it is another outage");
+        assert!(unreadable(1_300, 1_300));
+    }
+
+    #[test]
+    fn a_leader_that_comes_back_starts_the_time_anew() {
+        let mut read = ReadPast::default();
+        for second in 0..600 {
+            read.asked(tp(0), None, UnixMillis(second * 1000));
+        }
+        read.asked(tp(0), Some(5), UnixMillis(600_000));
+        read.asked(tp(0), None, UnixMillis(601_000));
         assert!(!past(&read, 0));
-        read.asked(tp(0), Some(5), UnixMillis(599_999));
-        read.asked(tp(0), None, UnixMillis(600_000));
-        assert!(!past(&read, 0), "it was readable in between");
-        read.asked(tp(0), None, UnixMillis(1_200_000));
-        assert!(past(&read, 1_200_000));
     }
 }

@@ -95,6 +95,8 @@ impl<S: Store> Registrar<S> {
             })
             .await?;
         let submission = match opened {
+            // Signed to release a held query, and not to be a query of its own.
+            Ok(submission) if submission.query.releases.is_some() => return Ok(Err(Code::NOT_HELD)),
             Ok(submission) => submission,
             Err(code) => return Ok(Err(code)),
         };

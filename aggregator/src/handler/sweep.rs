@@ -129,13 +129,20 @@ impl<S: Store> Sweeper<S> {
                 asks.extend(after.asks);
             }
             tx.commit().await?;
-            if !asks.is_empty() {
-                // A failure here is repaired by the next interval of the pair.
-                let shares = self.shares(&query).await?;
-                self.hub.ask(&query, &asks, &shares).await?;
+            if asks.is_empty() {
+                continue;
+            }
+            // A failure is one of this query only, and repaired by the next interval of its pairs.
+            if let Err(error) = self.ask_with_record(&query, &asks).await {
+                tracing::warn!(query_id = %reference.query, %error, "banks not asked again");
             }
         }
         Ok(())
+    }
+
+    async fn ask_with_record(&self, query: &Query, asks: &[(BankId, u32)]) -> Result<(), SweepError> {
+        let shares = self.shares(query).await?;
+        Ok(self.hub.ask(query, asks, &shares).await?)
     }
 
     /// Reads the query's record again: sealed identities are not stored a second time.

@@ -159,6 +159,9 @@ impl KafkaConfig {
         let mut config = self.with_defaults(&[
             ("compression.codec", "zstd"),
             ("linger.ms", "5"),
+            // The broker holds a whole batch against the topic's max.message.bytes, which is 64 KiB on most topics. A
+            // single larger record still makes a batch of its own.
+            ("batch.size", "61440"),
             ("message.max.bytes", "1048576"),
             // Long, because every timeout in flight is a possible duplicate.
             ("message.timeout.ms", "120000"),

@@ -45,7 +45,7 @@ pub struct Consumer;
 /// A running consumer. It ends when its shutdown token is cancelled, or with an error.
 #[derive(Debug)]
 pub struct ConsumerHandle {
-    subscriptions: mpsc::UnboundedSender<Vec<String>>,
+    subscription: Subscription,
     assigned: watch::Receiver<bool>,
     ended: oneshot::Receiver<Result<(), ConsumerError>>,
     closed: oneshot::Receiver<()>,
@@ -105,7 +105,7 @@ impl Consumer {
             })
             .map_err(|error| KafkaError::Client(error.to_string()))?;
         Ok(ConsumerHandle {
-            subscriptions: subscriptions_tx,
+            subscription: Subscription(subscriptions_tx),
             assigned,
             ended,
             closed,
@@ -133,11 +133,22 @@ fn start_lanes<H: Handler>(lane: &Arc<Lane<H>>, config: &ConsumerConfig) -> Vec<
     }
 }
 
-impl ConsumerHandle {
+/// The list of topics of a running consumer.
+#[derive(Clone, Debug)]
+pub struct Subscription(mpsc::UnboundedSender<Vec<String>>);
+
+impl Subscription {
     /// Replaces the list of topics. A list that differs costs a rebalance of the whole group.
-    pub fn subscribe(&self, topics: Vec<String>) {
+    pub fn replace(&self, topics: Vec<String>) {
         // A consumer that ended needs no topics.
-        let _ = self.subscriptions.send(topics);
+        let _ = self.0.send(topics);
+    }
+}
+
+impl ConsumerHandle {
+    /// The way to change the list of topics while the consumer runs.
+    pub fn subscription(&self) -> Subscription {
+        self.subscription.clone()
     }
 
     /// Waits until the first assignment, or the end of the consumer.

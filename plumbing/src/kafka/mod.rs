@@ -45,7 +45,7 @@ mod record_reader;
 mod watermarks;
 
 pub use config::{AppendTime, KafkaConfig};
-pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle};
+pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle, Subscription};
 pub use dead_letter::{DeadLetters, Disposition, TopicFor};
 pub use error::{ConsumerError, KafkaError, ProduceError, Refusal};
 pub use fold::{Changes, Fold};

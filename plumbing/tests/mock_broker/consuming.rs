@@ -125,9 +125,9 @@ async fn a_topic_that_is_added_at_runtime_is_consumed() {
     stand.fill("second", ["b"]).await;
     let script = Script::new(async |_| Verdict::Done);
     let running = stand.consume(&[], Lanes::Concurrent { max: 1 }, &script);
-    running.handle.subscribe(vec!["first".into()]);
+    running.handle.subscription().replace(vec!["first".into()]);
     script.until("the first topic", |script| script.finished().len() == 1).await;
-    running.handle.subscribe(vec!["first".into(), "second".into()]);
+    running.handle.subscription().replace(vec!["first".into(), "second".into()]);
     script.until("the second topic", |script| script.finished().len() == 2).await;
     running.stop().await;
     assert_eq!(script.offsets("first", 0), [0]);

@@ -322,6 +322,8 @@ fn every_sealed_part_stays_with_its_query_bank_and_reader() {
     }
 }
 
+type Change<'a> = Box<dyn Fn(&mut wire::BankStatement) + 'a>;
+
 /// An insider at the hub has the hub's key, the query and every public key, but not the upstream's key.
 struct Insider {
     query: Query,
@@ -385,7 +387,7 @@ fn an_insider_cannot_put_another_identity_or_report_key_under_a_consent() {
     // insider has: the genuine signature, the hub's key, a key of the insider's own.
     let mine = OpeningKey::derive(b"mine").public().to_wire();
     let other_reference = world::reference("wallet", 9);
-    let changes: [(&str, Box<dyn Fn(&mut wire::BankStatement)>); 11] = [
+    let changes: [(&str, Change<'_>); 11] = [
         ("identity", Box::new(|word| word.identity_sha256 = Digest::of(&resealed).to_wire())),
         ("report key", Box::new(|word| word.report_key = Some(mine.clone()))),
         ("query", Box::new(|word| word.reference = Some((&other_reference).into()))),
@@ -712,4 +714,150 @@ fn a_signature_made_for_one_kind_of_message_is_taken_as_no_other() {
         let taken = world::apply(&mut known, &record, ACCEPTED);
         assert_eq!(taken.is_ok(), tag == Tag::RegistryRotation, "{tag:?}");
     }
+}
+
+#[test]
+fn a_request_id_that_is_not_the_derived_one_is_refused_on_both_sides() {
+    let case = Case::new();
+    let insider = insider();
+    let (header, statement, sealed) = insider.genuine();
+    let header = wire::RequestHeader { request_id: vec![1; 16].into(), ..header };
+    let request = wire::CardRequest {
+        header: Some(sign::sign(Tag::RequestHeader, &header, &world::hub())),
+        statement: Some(statement),
+        sealed_identity: sealed,
+    };
+    let record = wire::RequestRecord { message: Some(request_record::Message::Request(request)) };
+    let outcome = world::accept("alpha", record.encode_to_vec().into(), &insider.registry).map(|_| ());
+    assert_eq!(outcome, Err(Refused::Unopened(Code::REQUEST_ID_WRONG)));
+
+    let alpha = world::bank_id("alpha");
+    let genuine = case.reply();
+    let resigned = |change: fn(&mut wire::ReplyHeader)| {
+        let mut header = wire::ReplyHeader::decode(genuine.header.clone()).expect("a header");
+        change(&mut header);
+        let headers = [Bytes::from(header.encode_to_vec())];
+        let key = world::bank_signing("alpha");
+        let proof =
+            batch::sign_batch(&alpha, &key, Nonce([1; 16]), &headers, REPLIED).expect("fits").remove(0);
+        record_of(wire::CardReply { header: headers[0].clone(), proof: Some(proof), ..genuine.clone() })
+    };
+    case.is_refused(resigned(|header| header.request_id = vec![1; 16].into()), Code::REQUEST_ID_WRONG);
+    case.is_refused(resigned(|header| header.bank_id = "beta".into()), Code::WRONG_TOPIC);
+    case.is_refused(resigned(|header| header.reference = None), Code::MESSAGE_MALFORMED);
+    case.is_refused(resigned(|header| header.report_key_id = vec![1; 16].into()), Code::REPORT_KEY_MISMATCH);
+    case.is_refused(resigned(|header| header.sealed_sha256 = vec![1; 32].into()), Code::DIGEST_MISMATCH);
+    case.is_refused(
+        resigned(|header| header.statement_sha256 = vec![1; 32].into()),
+        Code::STATEMENT_MISMATCH,
+    );
+}
+
+#[test]
+fn a_batch_statement_binds_its_bank_key_and_size() {
+    let case = Case::new();
+    let key = world::bank_signing("alpha");
+    let resigned = |change: fn(&mut wire::BatchStatement)| {
+        let mut reply = case.reply();
+        let proof = reply.proof.as_mut().expect("a proof");
+        let body = proof.statement.as_ref().expect("signed").body.clone();
+        let mut statement = wire::BatchStatement::decode(body).expect("a statement");
+        change(&mut statement);
+        proof.statement = Some(sign::sign(Tag::ReplyBatch, &statement, &key));
+        record_of(reply)
+    };
+    case.is_refused(resigned(|statement| statement.bank_id = "beta".into()), Code::WRONG_TOPIC);
+    case.is_refused(resigned(|statement| statement.key_id = vec![1; 16].into()), Code::KEY_UNKNOWN);
+    case.is_refused(resigned(|statement| statement.root = vec![1; 32].into()), Code::BATCH_PROOF_INVALID);
+    case.is_refused(resigned(|statement| statement.root = Bytes::new()), Code::MESSAGE_MALFORMED);
+    for (size, code) in [
+        (0, Code::BATCH_PROOF_INVALID),
+        (2, Code::BATCH_PROOF_INVALID),
+        (1025, Code::BATCH_TOO_LARGE),
+        (u32::MAX, Code::BATCH_TOO_LARGE),
+    ] {
+        let mut reply = case.reply();
+        let proof = reply.proof.as_mut().expect("a proof");
+        let body = proof.statement.as_ref().expect("signed").body.clone();
+        let statement = wire::BatchStatement {
+            tree_size: size,
+            ..wire::BatchStatement::decode(body).expect("a statement")
+        };
+        proof.statement = Some(sign::sign(Tag::ReplyBatch, &statement, &key));
+        case.is_refused(record_of(reply), code);
+    }
+}
+
+#[test]
+fn a_grant_counts_for_two_minutes_and_only_by_the_querys_own_upstream() {
+    let query = world::query("wallet", 1, &["alpha"]);
+    let registry = world::registry();
+    let grant = view::Grant {
+        reference: query.reference.clone(),
+        subject: "subject-1".into(),
+        report_key: query.report_key.id(),
+        issued_at: FINAL,
+        expires_at: UnixMillis(FINAL.0 + 120_000),
+        nonce: Nonce([5; 16]),
+    };
+    let open = |grant: &view::Grant, key: &SigningKey, at: i64| {
+        view::open(view::grant(grant, key), &registry, UnixMillis(FINAL.0 + at)).map(|_| ())
+    };
+    assert_eq!(open(&grant, &query.signer, 0), Ok(()));
+    assert_eq!(open(&grant, &query.signer, 120_000), Ok(()));
+    assert_eq!(open(&grant, &query.signer, 120_001), Err(Code::GRANT_EXPIRED));
+    assert_eq!(open(&grant, &query.signer, -1), Err(Code::GRANT_INVALID));
+    let longer = view::Grant { expires_at: UnixMillis(FINAL.0 + 120_001), ..grant.clone() };
+    assert_eq!(open(&longer, &query.signer, 0), Err(Code::GRANT_INVALID));
+    assert_eq!(open(&grant, &world::purse(), 0), Err(Code::KEY_UNKNOWN), "another upstream's key");
+    let foreign = view::Grant { reference: world::reference("purse", 1), ..grant };
+    assert_eq!(open(&foreign, &query.signer, 0), Err(Code::KEY_UNKNOWN));
+}
+
+#[test]
+fn the_hubs_statement_and_a_banks_part_name_the_same_banks_and_digests() {
+    let registry = world::registry();
+    let query = world::query("wallet", 1, &["alpha", "beta"]);
+    type Change = fn(&mut wire::HubStatement);
+    let changes: [(Change, Code); 5] = [
+        (|word| word.banks[0].identity_sha256 = vec![9; 32].into(), Code::DIGEST_MISMATCH),
+        (|word| word.banks[0].bank_id = "gamma".into(), Code::DIGEST_MISMATCH),
+        (|word| word.banks[1].bank_id = "alpha".into(), Code::BANK_REPEATED),
+        (
+            |word| word.banks.push(wire::BankShare { bank_id: "gamma".into(), ..word.banks[0].clone() }),
+            Code::STATEMENT_MISMATCH,
+        ),
+        (|word| word.contact_sha256 = vec![9; 32].into(), Code::DIGEST_MISMATCH),
+    ];
+    for (n, (change, code)) in changes.into_iter().enumerate() {
+        let mut submitted = query.submitted.clone();
+        let signed = submitted.hub_statement.as_mut().expect("signed");
+        let mut word = wire::HubStatement::decode(signed.body.clone()).expect("a statement");
+        change(&mut word);
+        *signed = sign::sign(Tag::HubStatement, &word, &query.signer);
+        assert_eq!(query.open(&registry, &submitted).map(|_| ()), Err(code), "change {n}");
+    }
+    assert!(query.open(&registry, &query.submitted).is_ok());
+}
+
+#[test]
+fn a_notice_carries_the_statement_that_its_header_names() {
+    let registry = world::registry();
+    let query = world::query("wallet", 1, &["alpha"]);
+    let held = query.submission().query.content_digest();
+    let released = world::query_of("wallet", 1, &["alpha"], Some(held));
+    let header = world::notice_header(&query);
+    let record = |query: &Query| {
+        let notice = notice::notify(&header, &query.submission().contact, &world::hub());
+        let Some(wire::notice_record::Message::ReportReady(notice)) = notice.message else {
+            unreachable!("a notice")
+        };
+        notice
+    };
+    let mut mixed = record(&released);
+    mixed.header = record(&query).header;
+    let value = wire::NoticeRecord { message: Some(wire::notice_record::Message::ReportReady(mixed)) }
+        .encode_to_vec();
+    let opened = notice::open(query.key().as_bytes(), value.into(), &registry, FINAL).map(|_| ());
+    assert_eq!(opened, Err(Code::DIGEST_MISMATCH), "the contact of the first submission under the same id");
 }

@@ -468,7 +468,9 @@ impl World {
     fn report(&self, name: &str) -> Outcome<&Final> {
         match &self.followed(name)?.query.state {
             State::Final(report) => Ok(report),
-            other => Err(format!("it is {}", kind(other))),
+            other @ (State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_)) => {
+                Err(format!("it is {}", kind(other)))
+            }
         }
     }
 

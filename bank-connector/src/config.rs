@@ -1,0 +1,223 @@
+//! Configuration: `config.default.toml` is the defaults and their documentation.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumbing::config::ConfigError;
+use plumbing::kafka::KafkaConfig;
+use schemas::ids::BankId;
+use schemas::keys::VerifyingKey;
+use schemas::registry::ROOT_SIGNATURES;
+use schemas::wire::{KeyAlgorithm, MissingSource, PublicKey};
+use serde::{Deserialize, Deserializer};
+
+use crate::source::several::{Part, Several};
+use crate::source::sql::SqlSource;
+pub use crate::source::sql_config::{CardColumns, CustomerColumns, DormancyConfig, SqlConfig, Values};
+
+const DEFAULTS: &str = include_str!("../config.default.toml");
+const ENV_PREFIX: &str = "BANK_CONNECTOR";
+
+/// Settings of the service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The bank.
+    pub bank: BankId,
+    /// First part of every topic's and group's name.
+    pub prefix: String,
+    /// File with the bank's Ed25519 seed, 64 hex digits.
+    pub signing_key_file: PathBuf,
+    /// Files with X25519 private keys, 64 hex digits each: the one in force and retired ones.
+    pub opening_key_files: Vec<PathBuf>,
+    /// Greatest age of an authentication factor when a query is accepted, in seconds.
+    pub max_factor_age: u64,
+    /// Hours by which the bank's local time is ahead of UTC.
+    pub utc_offset_hours: i8,
+    /// How to reach Kafka.
+    pub kafka: KafkaConfig,
+    /// Whom to trust.
+    pub registry: RegistryConfig,
+    /// What is bounded.
+    pub limits: Limits,
+    /// Internal sources. Only [`Config::source`] reads them.
+    #[serde(default)]
+    pub source: Vec<SourceConfig>,
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Public root keys, Ed25519, 64 hex digits each.
+    pub roots: Vec<String>,
+    /// File of the highest registry version seen per party.
+    pub seen_file: PathBuf,
+}
+
+/// What is bounded.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Requests worked on at the same time.
+    pub requests: usize,
+    /// Lookups at the same time.
+    pub lookups: usize,
+    /// How long a source that is down is tried at most, in milliseconds.
+    pub patience_ms: u64,
+    /// Failures in a row after which a source is known to be down.
+    pub failures_until_down: u32,
+    /// Time after which one request may try a source that is down, in milliseconds.
+    pub probe_every_ms: u64,
+    /// How long a reply waits for others to be signed with, in milliseconds.
+    pub linger_ms: u64,
+    /// Withdrawn queries that are remembered.
+    pub cancellations: usize,
+}
+
+/// One internal source.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SourceConfig {
+    /// What is missing from an answer when it does not answer.
+    #[serde(deserialize_with = "covers", default = "everything")]
+    pub covers: BTreeSet<MissingSource>,
+    /// The database.
+    pub sql: SqlConfig,
+}
+
+fn everything() -> BTreeSet<MissingSource> {
+    [MissingSource::Debit, MissingSource::Credit, MissingSource::Prepaid].into()
+}
+
+fn covers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<MissingSource>, D::Error> {
+    Vec::<String>::deserialize(deserializer)?
+        .iter()
+        .map(|word| {
+            MissingSource::from_str_name(&format!("MISSING_SOURCE_{word}"))
+                .filter(|source| *source != MissingSource::Unspecified)
+                .ok_or_else(|| serde::de::Error::custom(format!("`{word}` is not DEBIT, CREDIT or PREPAID")))
+        })
+        .collect()
+}
+
+/// Every rule that a configuration breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigFaults(Vec<String>);
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Config {
+    /// Loads the defaults, over them `file`, over both the environment (`BANK_CONNECTOR__…`).
+    ///
+    /// # Errors
+    /// Where the first mistake is, and which.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    }
+
+    /// The defaults for `bank`, without file and environment.
+    pub fn defaults(bank: &BankId) -> Self {
+        toml::from_str(&format!("bank = \"{bank}\"\n{DEFAULTS}"))
+            .expect("the compiled-in defaults are complete")
+    }
+
+    /// The configured internal sources behind one.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub fn source(&self) -> Result<Several, ConfigFaults> {
+        let mut faults = Vec::new();
+        if self.source.is_empty() {
+            faults.push("source: at least one is needed".to_owned());
+        }
+        let mut parts = Vec::new();
+        for (index, source) in self.source.iter().enumerate() {
+            match SqlSource::new(source.sql.clone(), source.covers.clone()) {
+                Ok(sql) => parts.push(Part { covers: source.covers.clone(), source: Arc::new(sql) }),
+                Err(error) => {
+                    faults.extend(
+                        error.to_string().lines().map(|fault| format!("source[{index}].sql.{fault}")),
+                    );
+                }
+            }
+        }
+        if faults.is_empty() { Ok(Several::new(parts)) } else { Err(ConfigFaults(faults)) }
+    }
+
+    /// Checks what types cannot, all of it at once; returns the pinned roots.
+    pub(crate) fn check(&self) -> Result<Vec<VerifyingKey>, ConfigFaults> {
+        let mut faults = Vec::new();
+        let limits = &self.limits;
+        for (key, value) in [
+            ("max_factor_age", self.max_factor_age),
+            ("limits.requests", limits.requests as u64),
+            ("limits.lookups", limits.lookups as u64),
+            ("limits.patience_ms", limits.patience_ms),
+            ("limits.failures_until_down", u64::from(limits.failures_until_down)),
+            ("limits.probe_every_ms", limits.probe_every_ms),
+            ("limits.cancellations", limits.cancellations as u64),
+        ] {
+            if value == 0 || value > u64::from(u32::MAX) {
+                faults.push(format!("{key}: must be between 1 and {}", u32::MAX));
+            }
+        }
+        if limits.linger_ms > 1_000 {
+            faults.push("limits.linger_ms: must be at most 1000".to_owned());
+        }
+        if limits.patience_ms > MAX_PATIENCE_MS {
+            faults.push(format!("limits.patience_ms: must be at most {MAX_PATIENCE_MS}"));
+        }
+        if !(-12..=14).contains(&self.utc_offset_hours) {
+            faults.push("utc_offset_hours: must be between -12 and 14".to_owned());
+        }
+        let mut roots: Vec<VerifyingKey> = Vec::new();
+        for (index, root) in self.registry.roots.iter().enumerate() {
+            match verifying_key(root) {
+                None => faults
+                    .push(format!("registry.roots[{index}]: not an Ed25519 public key in 64 hex digits")),
+                Some(key) if roots.contains(&key) => {
+                    faults.push(format!("registry.roots[{index}]: named twice"))
+                }
+                Some(key) => roots.push(key),
+            }
+        }
+        if self.registry.roots.len() < ROOT_SIGNATURES {
+            faults.push(format!("registry.roots: at least {ROOT_SIGNATURES} are needed"));
+        }
+        if faults.is_empty() { Ok(roots) } else { Err(ConfigFaults(faults)) }
+    }
+}
+
+/// Longer, a request that waits for its source would hold up the offsets behind it.
+const MAX_PATIENCE_MS: u64 = 60_000;
+
+impl Limits {
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.patience_ms)
+    }
+
+    pub(crate) fn probe_every(&self) -> Duration {
+        Duration::from_millis(self.probe_every_ms)
+    }
+
+    pub(crate) fn linger(&self) -> Duration {
+        Duration::from_millis(self.linger_ms)
+    }
+}
+
+fn verifying_key(text: &str) -> Option<VerifyingKey> {
+    let raw = hex::decode(text).ok()?;
+    VerifyingKey::from_wire(&PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() }).ok()
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,38 @@
+//! Where a bank's cards come from.
+//!
+//! | file | role |
+//! |---|---|
+//! | `sql.rs` | a database, by configuration; `sql_config.rs` its settings, `sql_row.rs` its columns |
+//! | `several.rs` | several internal sources behind one |
+
+pub mod several;
+pub mod sql;
+pub mod sql_config;
+mod sql_row;
+
+use futures::future::BoxFuture;
+
+use crate::domain::found::Found;
+use crate::domain::identity::Identity;
+
+/// A bank's own system, asked for one person at a time.
+///
+/// The future may be dropped before it ends, when the time for a request is over.
+pub trait CardSource: Send + Sync + 'static {
+    /// Everything on file under the document number of `identity`. Whether it is the same person is not for the source.
+    fn look_up<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Found, SourceError>>;
+}
+
+/// Why a source did not answer. Holds no text from the source: it could repeat what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be reached or refuses to work now.
+    #[error("the source is unavailable ({0})")]
+    Unavailable(String),
+    /// It did not answer in time.
+    #[error("the source did not answer in time")]
+    TimedOut,
+    /// It answered something that the configuration does not fit, for example no such column.
+    #[error("the source does not fit its configuration: {0}")]
+    Misfit(String),
+}

@@ -1,0 +1,225 @@
+//! Settings of a SQL source: two statements, and how their columns and codes are read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use schemas::wire::{AccountClass, CardKind, CardStatus};
+use serde::{Deserialize, Deserializer};
+
+use crate::domain::answer::MAX_CARDS;
+use crate::domain::card::{DormancyRule, is_code};
+
+/// A database of the bank.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SqlConfig {
+    /// Where it is, for example `sqlite:///var/lib/core.db`. May hold a password: it does not print.
+    pub url: String,
+    /// Selects the person's record; its one parameter is the document number.
+    pub customer_statement: String,
+    /// Selects the person's cards; its one parameter is the document number.
+    pub cards_statement: String,
+    /// How long a connection may take, in milliseconds.
+    #[serde(default = "default_connect_timeout_ms")]
+    pub connect_timeout_ms: u64,
+    /// How long a statement may take, in milliseconds.
+    #[serde(default = "default_statement_timeout_ms")]
+    pub statement_timeout_ms: u64,
+    /// Rows read at most; further ones are left out and their source is marked missing.
+    #[serde(default = "default_max_rows")]
+    pub max_rows: usize,
+    /// Connections at most.
+    #[serde(default = "default_max_connections")]
+    pub max_connections: u32,
+    /// Columns of the customer statement.
+    pub customer: CustomerColumns,
+    /// Columns of the cards statement.
+    pub cards: CardColumns,
+    /// The bank's codes.
+    #[serde(default)]
+    pub values: Values,
+    /// When a card is dormant.
+    #[serde(default)]
+    pub dormancy: Option<DormancyConfig>,
+}
+
+const fn default_connect_timeout_ms() -> u64 {
+    5_000
+}
+
+const fn default_statement_timeout_ms() -> u64 {
+    5_000
+}
+
+const fn default_max_rows() -> usize {
+    MAX_CARDS
+}
+
+const fn default_max_connections() -> u32 {
+    8
+}
+
+/// Columns of the customer statement. One that the bank does not have is left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomerColumns {
+    /// The name on file.
+    pub name: String,
+    /// The phone number on file.
+    pub phone: String,
+    /// Last day of the identity document.
+    #[serde(default)]
+    pub id_valid_until: Option<String>,
+    /// Whether payment without the card is enabled; without the column it is.
+    #[serde(default)]
+    pub cardless_payment: Option<String>,
+    /// Why the bank may say nothing; without the column it always may.
+    #[serde(default)]
+    pub withheld: Option<String>,
+}
+
+/// Columns of the cards statement. One that the bank does not have is left out.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CardColumns {
+    /// The full card number.
+    pub pan: String,
+    /// Kind of card.
+    pub kind: String,
+    /// State of the card.
+    pub status: String,
+    /// Class of the account.
+    #[serde(default)]
+    pub account_class: Option<String>,
+    /// Product code, as in the bank's registry entry.
+    #[serde(default)]
+    pub product: Option<String>,
+    /// Month or day of opening.
+    #[serde(default)]
+    pub opened: Option<String>,
+    /// Month or day of the last activity of the holder.
+    #[serde(default)]
+    pub last_active: Option<String>,
+}
+
+/// The bank's codes. A code that is not listed reads as unknown.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Values {
+    /// To `DEBIT`, `CREDIT`, `QUASI_CREDIT`, `DEBIT_CREDIT`, `PREPAID`, `SEMI_OPEN_PREPAID`.
+    #[serde(deserialize_with = "kinds")]
+    pub kind: BTreeMap<String, CardKind>,
+    /// To `NORMAL`, `NOT_ACTIVATED`, `DORMANT`, `LOST_REPORTED`, `LOCKED`, `EXPIRED`, `CANCELLING`, `WITHHELD`.
+    #[serde(deserialize_with = "statuses")]
+    pub status: BTreeMap<String, CardStatus>,
+    /// To `I`, `II`, `III`, `NONE`.
+    #[serde(deserialize_with = "classes")]
+    pub account_class: BTreeMap<String, AccountClass>,
+    /// Codes that say that payment without the card is enabled; any other says that it is not.
+    pub cardless_enabled: BTreeSet<String>,
+    /// Codes that say that nothing is withheld, besides an empty one; any other withholds.
+    pub not_withheld: BTreeSet<String>,
+    /// Words in the place of a document's last day that say that it does not expire.
+    pub id_never_expires: BTreeSet<String>,
+}
+
+/// When a card is dormant.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DormancyConfig {
+    /// Names the bank's rule: up to 16 letters, digits, hyphens, dots or underscores.
+    pub rule_id: String,
+    /// Whole months without activity after which a NORMAL card is DORMANT; left out when the bank's status says so.
+    #[serde(default)]
+    pub inactive_months: Option<u32>,
+}
+
+impl SqlConfig {
+    /// Every rule that these settings break.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.scheme() != Some("sqlite") {
+            faults.push("url: only sqlite: is supported".to_owned());
+        }
+        for (key, value) in [
+            ("connect_timeout_ms", self.connect_timeout_ms),
+            ("statement_timeout_ms", self.statement_timeout_ms),
+            ("max_rows", self.max_rows as u64),
+            ("max_connections", u64::from(self.max_connections)),
+        ] {
+            if value == 0 {
+                faults.push(format!("{key}: must not be 0"));
+            }
+        }
+        if self.max_rows > MAX_CARDS {
+            faults.push(format!("max_rows: an answer holds at most {MAX_CARDS} cards"));
+        }
+        match &self.dormancy {
+            Some(rule) if !is_code(&rule.rule_id) => {
+                faults.push(
+                    "dormancy.rule_id: must be 1 to 16 letters, digits, hyphens, dots or underscores".into(),
+                );
+            }
+            None if self.values.status.values().any(|status| *status == CardStatus::Dormant) => {
+                faults.push(
+                    "dormancy.rule_id: a status reads as DORMANT, so the rule behind it must be named".into(),
+                );
+            }
+            Some(_) | None => {}
+        }
+        faults
+    }
+
+    fn scheme(&self) -> Option<&str> {
+        self.url.split_once(':').map(|(scheme, _)| scheme)
+    }
+
+    pub(super) fn dormancy_rule(&self) -> Option<DormancyRule> {
+        let rule = self.dormancy.as_ref()?;
+        Some(DormancyRule { id: rule.rule_id.clone(), inactive_months: rule.inactive_months })
+    }
+}
+
+impl fmt::Debug for SqlConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqlConfig")
+            .field("url", &format_args!("{}:(redacted)", self.scheme().unwrap_or_default()))
+            .field("customer_statement", &self.customer_statement)
+            .field("cards_statement", &self.cards_statement)
+            .field("connect_timeout_ms", &self.connect_timeout_ms)
+            .field("statement_timeout_ms", &self.statement_timeout_ms)
+            .field("max_rows", &self.max_rows)
+            .field("max_connections", &self.max_connections)
+            .field("customer", &self.customer)
+            .field("cards", &self.cards)
+            .field("values", &self.values)
+            .field("dormancy", &self.dormancy)
+            .finish()
+    }
+}
+
+/// Reads a table from codes to words of the contract; `word` finds the meaning of an UPPER_SNAKE word.
+fn table<'de, D: Deserializer<'de>, Meaning>(
+    deserializer: D,
+    word: impl Fn(&str) -> Option<Meaning>,
+) -> Result<BTreeMap<String, Meaning>, D::Error> {
+    BTreeMap::<String, String>::deserialize(deserializer)?
+        .into_iter()
+        .map(|(code, name)| match word(&name) {
+            Some(meaning) => Ok((code, meaning)),
+            None => Err(serde::de::Error::custom(format!("`{name}` is none of the words of the contract"))),
+        })
+        .collect()
+}
+
+fn kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, CardKind>, D::Error> {
+    table(deserializer, |word| CardKind::from_str_name(&format!("CARD_KIND_{word}")))
+}
+
+fn statuses<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, CardStatus>, D::Error> {
+    table(deserializer, |word| CardStatus::from_str_name(&format!("CARD_STATUS_{word}")))
+}
+
+fn classes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, AccountClass>, D::Error> {
+    table(deserializer, |word| AccountClass::from_str_name(&format!("ACCOUNT_CLASS_{word}")))
+}

@@ -1,0 +1,142 @@
+//! Settings. `config.default.toml` documents them and is their defaults.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plumbing::config::ConfigError;
+use plumbing::kafka::{Commit, KafkaConfig};
+use plumbing::key_file::{self, KeyFileError};
+use plumbing::registry::RegistryConfig;
+use schemas::keys::OpeningKey;
+use schemas::topics::Topics;
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+const DEFAULTS: &str = include_str!("../config.default.toml");
+/// Variables of the environment: `CARDQUERY__KAFKA__BROKERS`.
+const ENV_PREFIX: &str = "CARDQUERY";
+
+/// All settings.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Prefix of topics and groups.
+    pub prefix: String,
+    /// Whether what is for development only is allowed.
+    pub dev: bool,
+    /// How to reach Kafka.
+    pub kafka: KafkaConfig,
+    /// Whom to trust.
+    pub registry: RegistryConfig,
+    /// Files with the keys that open contacts, each 64 hex digits.
+    pub opening_key_files: Vec<PathBuf>,
+    /// How notices are consumed.
+    pub notices: NoticesConfig,
+    /// How SMS are sent.
+    pub gateway: GatewayConfig,
+}
+
+/// How notices are consumed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NoticesConfig {
+    /// Who remembers how far the group came.
+    pub commit: CommitConfig,
+    /// SMS that are sent at the same time, at most.
+    pub concurrent: usize,
+    /// How long SMS in flight may take when the service stops, in milliseconds.
+    pub drain_ms: u64,
+}
+
+/// Who remembers how far the group came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CommitConfig {
+    /// Nobody: every start reads all notices that the topic has.
+    Never,
+    /// The broker.
+    Broker,
+}
+
+impl From<CommitConfig> for Commit {
+    fn from(commit: CommitConfig) -> Self {
+        match commit {
+            CommitConfig::Never => Commit::Never,
+            CommitConfig::Broker => Commit::Broker,
+        }
+    }
+}
+
+/// How SMS are sent.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GatewayConfig {
+    /// Appends SMS to this file, for development only.
+    pub file: Option<PathBuf>,
+    /// After this time the outcome of a call is unknown, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Why the secrets cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// A file cannot be used.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
+    /// 32 bytes that are no X25519 key.
+    #[error("{} holds no X25519 key", .0.display())]
+    NotAKey(PathBuf),
+}
+
+impl Config {
+    /// Defaults, over them `file`, over both the environment.
+    ///
+    /// # Errors
+    /// With file, line and column.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    }
+
+    pub(crate) fn topics(&self) -> Topics {
+        Topics::new(&self.prefix)
+    }
+
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_millis(self.notices.drain_ms)
+    }
+
+    pub(crate) fn gateway_timeout(&self) -> Duration {
+        Duration::from_millis(self.gateway.timeout_ms)
+    }
+}
+
+/// What is secret.
+#[derive(Clone, Debug)]
+pub struct Secrets {
+    /// Keys that open contacts: the one in the registry, and those before it as long as notices may be sealed to them.
+    pub opening_keys: Vec<OpeningKey>,
+}
+
+impl Secrets {
+    /// Reads the files that `config` names.
+    ///
+    /// # Errors
+    /// When one cannot be read or holds no key, and when there is none.
+    pub fn load(config: &Config) -> Result<Self, SecretsError> {
+        if config.opening_key_files.is_empty() {
+            return Err(KeyFileError::NotSet("opening_key_files").into());
+        }
+        let opening_keys =
+            config.opening_key_files.iter().map(|path| opening_key(path)).collect::<Result<_, _>>()?;
+        Ok(Self { opening_keys })
+    }
+}
+
+fn opening_key(path: &Path) -> Result<OpeningKey, SecretsError> {
+    let raw = Zeroizing::new(key_file::read("opening_key_files", path)?);
+    OpeningKey::from_raw(&raw).map_err(|_| SecretsError::NotAKey(path.to_owned()))
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -1,0 +1,3 @@
+//! The SMS topic, read and written.
+
+pub mod sms_topic;

@@ -1,0 +1,90 @@
+//! Where a record of the notice topic becomes an SMS: verify, then dispatch. Nothing is claimed for a notice that does
+//! not verify.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use plumbing::kafka::{ErrorClass, Fold, Handler, KafkaError, Record, Verdict};
+use schemas::codes::Code;
+use schemas::keys::OpeningKey;
+use schemas::notice::{self, Notice};
+use schemas::registry::Registry;
+use schemas::time::UnixMillis;
+
+use crate::dispatch::{Contact, Dispatch, SmsLog};
+use crate::domain::phone::Phone;
+use crate::domain::text::Message;
+use crate::store::Store;
+
+/// How long a notice waits that cannot be handled now.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Handles notices.
+pub struct Notices<S, L> {
+    registry: Fold<Registry>,
+    keys: Vec<OpeningKey>,
+    dispatch: Dispatch<S, L>,
+}
+
+impl<S: Store, L: SmsLog> Notices<S, L> {
+    /// `keys` open contacts, those that are no longer published included.
+    pub fn new(registry: Fold<Registry>, keys: Vec<OpeningKey>, dispatch: Dispatch<S, L>) -> Self {
+        Self { registry, keys, dispatch }
+    }
+
+    async fn one(&self, record: &Record) -> Verdict {
+        let (notice, message) = match self.verified(record).await {
+            Ok(Ok(verified)) => verified,
+            Ok(Err(code)) => return refused(code),
+            Err(error) => {
+                tracing::warn!(position = %record.position, %error, "the registry cannot be read");
+                return Verdict::Retry { after: AGAIN_AFTER, code: Code::KAFKA_UNAVAILABLE.as_str() };
+            }
+        };
+        let reference = &notice.header.reference;
+        match self.dispatch.deliver(reference, message, || self.contact(&notice)).await {
+            Ok(()) => Verdict::Done,
+            Err(not_now) => {
+                tracing::warn!(query = %reference, position = %record.position, error = %not_now, "later");
+                Verdict::Retry { after: AGAIN_AFTER, code: not_now.code().as_str() }
+            }
+        }
+    }
+
+    /// An unknown key is not yet a failure: the registry is read to its end first.
+    async fn verified(&self, record: &Record) -> Result<Result<(Notice, Message), Code>, KafkaError> {
+        let first = self.open(record);
+        if !matches!(first, Err(Code::KEY_UNKNOWN | Code::PARTY_UNKNOWN | Code::UPSTREAM_UNKNOWN)) {
+            return Ok(first);
+        }
+        self.registry.catch_up().await?;
+        Ok(self.open(record))
+    }
+
+    fn open(&self, record: &Record) -> Result<(Notice, Message), Code> {
+        let key = record.key.as_deref().unwrap_or_default();
+        let appended_at = UnixMillis(record.append_time_ms);
+        let notice = notice::open(key, record.value.clone(), &self.registry.get(), appended_at)?;
+        let message = Message::of(&notice.header)?;
+        Ok((notice, message))
+    }
+
+    fn contact(&self, notice: &Notice) -> Result<Contact, Code> {
+        let mut contact = notice.contact(&self.keys).map_err(|_| Code::CONTACT_UNREADABLE)?;
+        let language = contact.language().into();
+        // Taken, not copied, so that the only copy is the one that is wiped.
+        let to = Phone::parse(std::mem::take(&mut contact.phone)).ok_or(Code::CONTACT_UNREADABLE)?;
+        Ok(Contact { to, language })
+    }
+}
+
+impl<S: Store, L: SmsLog> Handler for Notices<S, L> {
+    async fn handle(&self, batch: &[Record]) -> Vec<Verdict> {
+        join_all(batch.iter().map(|record| self.one(record))).await
+    }
+}
+
+fn refused(code: Code) -> Verdict {
+    let class = if code == Code::MESSAGE_MALFORMED { ErrorClass::Poison } else { ErrorClass::Rejected };
+    Verdict::DeadLetter { code: code.as_str(), class }
+}

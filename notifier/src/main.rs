@@ -1,0 +1,41 @@
+//! The notifier.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use notifier::{Config, Secrets};
+use plumbing::exit::{Exit, Failure};
+use plumbing::lifecycle::Lifecycle;
+use plumbing::{cli, telemetry};
+
+/// Turns notices into exactly one SMS per query.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    /// Settings over the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Seconds that SMS in flight may take after a signal to stop.
+    #[arg(long, default_value_t = 60)]
+    grace: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    cli::main("notifier", run).await
+}
+
+async fn run(args: Args) -> Result<ExitCode, Failure> {
+    let config = Config::load(args.config.as_deref()).map_err(|error| error.exit().because(error))?;
+    telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
+    tracing::info!(?config, "starting");
+    let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;
+    let gateway = notifier::gateway(&config).await.map_err(|error| error.exit().because(error))?;
+    let mut lifecycle = Lifecycle::new();
+    notifier::start(config, secrets, gateway, &mut lifecycle)
+        .await
+        .map_err(|error| error.exit().because(error))?;
+    Ok(lifecycle.run_until_signal(Duration::from_secs(args.grace)).await)
+}

@@ -1,0 +1,124 @@
+//! The service as its process, or the demo, starts it.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use plumbing::exit::Exit;
+use plumbing::kafka::{Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer};
+use plumbing::lifecycle::Lifecycle;
+use plumbing::registry::{self, RegistryError};
+
+use crate::config::{Config, Secrets};
+use crate::dispatch::{Dispatch, Found, NotNow};
+use crate::edge::sms_topic;
+use crate::edge::sms_topic::SmsTopic;
+use crate::gateway::Gateway;
+use crate::gateway::file::{FileGateway, FileGatewayError};
+use crate::handler::Notices;
+use crate::store::memory::Memory;
+
+/// Older records leave no copy among the dead letters, which would outlive the sealed contact.
+const DEAD_LETTER_MAX_AGE: Duration = Duration::from_secs(2 * 24 * 3600);
+
+/// A running service. It stops with its lifecycle.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Running {
+    /// What the SMS topic said at start.
+    pub found: Found,
+}
+
+/// Why the service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No way to the phone.
+    #[error("no SMS gateway is configured")]
+    NoGateway,
+    /// The file gateway refuses.
+    #[error(transparent)]
+    FileGateway(#[from] FileGatewayError),
+    /// The registry cannot be followed.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Kafka cannot be used.
+    #[error(transparent)]
+    Kafka(#[from] KafkaError),
+    /// What was found in the SMS topic cannot be written down.
+    #[error("SMS without an outcome cannot be written down")]
+    Recovery(#[from] NotNow),
+}
+
+impl StartError {
+    /// The exit code of a process that ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NoGateway | Self::FileGateway(FileGatewayError::NotInDevelopment) => Exit::Config,
+            Self::FileGateway(FileGatewayError::Open { .. }) => Exit::CannotCreate,
+            Self::Registry(error) => error.exit(),
+            Self::Kafka(error) => error.exit(),
+            Self::Recovery(_) => Exit::Unavailable,
+        }
+    }
+}
+
+/// The gateway that `config` names.
+///
+/// # Errors
+/// When there is none, or when it may not be used.
+pub async fn gateway(config: &Config) -> Result<Arc<dyn Gateway>, StartError> {
+    let path = config.gateway.file.as_deref().ok_or(StartError::NoGateway)?;
+    Ok(Arc::new(FileGateway::open(path, config.dev).await?))
+}
+
+/// Starts the service. It first reads the SMS topic to its end, and subscribes to notices only when every claim that
+/// it found there has an outcome. Notices that were published before or are published after the return are handled.
+///
+/// # Errors
+/// When a setting cannot be used or Kafka does not answer.
+pub async fn start(
+    config: Config,
+    secrets: Secrets,
+    gateway: Arc<dyn Gateway>,
+    lifecycle: &mut Lifecycle,
+) -> Result<Running, StartError> {
+    let topics = config.topics();
+    let kafka = &config.kafka;
+    let registry = registry::follow(kafka, topics.registry(), &config.registry, lifecycle).await?;
+
+    let producer = Producer::new(kafka)?;
+    let (log, broken) = SmsTopic::new(producer.clone(), topics.sms());
+    let dispatch = Dispatch::new(Memory::default(), log, gateway, config.gateway_timeout());
+    let found = dispatch.recover(sms_topic::read(kafka, topics.sms()).await?).await?;
+    tracing::info!(ended = found.ended, unfinished = found.unfinished, "SMS topic read");
+
+    let group_id = topics.group("notifier");
+    let notice = topics.notice();
+    let dead_letter_topic = move |source: &str| topics.dead_letter(source);
+    let dead_letters =
+        DeadLetters::new(producer, group_id.clone(), Arc::new(dead_letter_topic), DEAD_LETTER_MAX_AGE);
+    let consumer = ConsumerConfig {
+        group_id,
+        topics: vec![notice],
+        lanes: Lanes::Concurrent { max: config.notices.concurrent },
+        commit: config.notices.commit.into(),
+        drain: config.drain(),
+        queue_max: config.notices.concurrent,
+    };
+    let handler = Arc::new(Notices::new(registry, secrets.opening_keys, dispatch));
+    let consumer = Consumer::start(kafka, consumer, handler, Some(dead_letters), lifecycle.token())?;
+    lifecycle.spawn("notifier-consumer", consumer.stopped());
+    lifecycle.spawn("notifier-sms-topic", watch(broken, lifecycle.token().cancelled_owned()));
+    Ok(Running { found })
+}
+
+/// Ends with the first error that no later attempt can mend.
+async fn watch(
+    mut broken: tokio::sync::mpsc::UnboundedReceiver<ProduceError>,
+    stopping: impl Future<Output = ()>,
+) -> Result<(), ProduceError> {
+    tokio::select! {
+        error = broken.recv() => error.map_or(Ok(()), Err),
+        () = stopping => Ok(()),
+    }
+}

@@ -1,0 +1,4 @@
+//! The service against librdkafka's in-process mock broker. Its first join of a group takes 3 s.
+
+mod notices;
+mod stand;

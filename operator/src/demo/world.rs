@@ -1,0 +1,312 @@
+//! The whole system in one process: broker, hub, notifier, producer and the sample banks.
+//!
+//! The demo runs one query through it; the end-to-end tests build on it too, so that what a newcomer sees is what is
+//! tested.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aggregator::store::MemoryStore;
+use bank_connector::source::CardSource;
+use bank_connector::source::sql::SqlSource;
+use notifier::gateway::{Gateway, Inbox, Received};
+use plumbing::exit::{Exit, Failure};
+use plumbing::kafka::{KafkaConfig, OutRecord, Producer};
+use plumbing::lifecycle::Lifecycle;
+use schemas::ids::{BankId, UpstreamId};
+use schemas::keys::VerifyingKey;
+use schemas::registry::PartyName;
+use schemas::topics::Topics;
+use schemas::wire::MissingSource;
+use tokio::sync::mpsc;
+
+use super::broker::{Broker, fresh_topics};
+use super::sources::{Down, Slow};
+use crate::sample;
+
+/// How long services may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What a world is made of.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// A real Kafka, or `None` for the in-process broker.
+    pub brokers: Option<String>,
+    /// Stands for the 24 hours.
+    pub window: Duration,
+    /// Decides the sample's card numbers.
+    pub seed: u64,
+    /// Banks whose core system is down.
+    pub down: BTreeSet<BankId>,
+    /// Banks whose connector does not run.
+    pub silent: BTreeSet<BankId>,
+    /// Banks that answer late within the window.
+    pub slow: BTreeSet<BankId>,
+    /// Whether the aggregator runs in this process.
+    pub aggregator: bool,
+}
+
+impl Plan {
+    /// Everybody behaves; in-process broker, a window of 20 s.
+    pub fn new() -> Self {
+        Self {
+            brokers: None,
+            window: Duration::from_secs(20),
+            seed: 7,
+            down: BTreeSet::new(),
+            silent: BTreeSet::new(),
+            slow: BTreeSet::new(),
+            aggregator: true,
+        }
+    }
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The running system.
+pub struct World {
+    /// Names of topics.
+    pub topics: Topics,
+    /// The wallet.
+    pub upstream: UpstreamId,
+    /// Where the producer listens.
+    pub producer: SocketAddr,
+    /// Where the aggregator listens or will listen.
+    pub hub: SocketAddr,
+    /// The aggregator's store, when it runs in this process.
+    pub store: Option<MemoryStore>,
+    /// SMS that arrived.
+    pub inbox: mpsc::UnboundedReceiver<Received>,
+    /// The sample's parties.
+    pub sample: sample::registry::Sample,
+    broker: Broker,
+    lifecycles: Vec<Lifecycle>,
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts everything; returns when a query can be submitted.
+    ///
+    /// # Errors
+    /// With the exit code of what stands in the way.
+    pub async fn start(plan: &Plan) -> Result<Self, Failure> {
+        let sample = sample::registry::sample();
+        let topics = fresh_topics();
+        let upstream = sample.upstreams[0].id.clone();
+        let banks: Vec<BankId> = sample.banks.iter().map(|bank| bank.id.clone()).collect();
+        let table = topics.all(std::slice::from_ref(&upstream), &banks);
+        let broker = match &plan.brokers {
+            None => Broker::in_process(&table).map_err(|error| error.exit().because(error))?,
+            Some(brokers) => Broker::real(brokers, &table).await.map_err(|error| error.exit().because(error))?,
+        };
+        let folder = tempfile::tempdir().map_err(|error| Exit::CannotCreate.because(error))?;
+        let (inbox_sender, inbox) = Inbox::new();
+        let hub = free_address().map_err(|error| Exit::CannotCreate.because(error))?;
+        let mut world = Self {
+            topics,
+            upstream,
+            producer: hub,
+            hub,
+            store: None,
+            inbox,
+            sample,
+            broker,
+            lifecycles: Vec::new(),
+            folder,
+        };
+        match world.start_services(plan, &banks, Arc::new(inbox_sender)).await {
+            Ok(()) => Ok(world),
+            Err(failure) => {
+                world.stop().await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn start_services(
+        &mut self,
+        plan: &Plan,
+        banks: &[BankId],
+        gateway: Arc<dyn Gateway>,
+    ) -> Result<(), Failure> {
+        self.publish_registry().await?;
+        let running = banks.iter().filter(|bank| !plan.silent.contains(*bank));
+        let connectors = running.map(|bank| self.connector(plan, bank));
+        let (hub, notifier, connectors) = futures::future::join3(
+            self.aggregator(plan),
+            self.notifier(gateway),
+            futures::future::join_all(connectors),
+        )
+        .await;
+        let mut started = vec![notifier];
+        started.extend(connectors);
+        let mut failed = None;
+        match hub {
+            Ok(Some((lifecycle, running))) => {
+                self.lifecycles.push(lifecycle);
+                self.store = Some(running.store);
+            }
+            Ok(None) => {}
+            Err(failure) => failed = Some(failure),
+        }
+        for service in started {
+            match service {
+                Ok(lifecycle) => self.lifecycles.push(lifecycle),
+                Err(failure) => failed = Some(failure),
+            }
+        }
+        if let Some(failure) = failed {
+            return Err(failure);
+        }
+        let (lifecycle, addr) = self.producer().await?;
+        self.lifecycles.push(lifecycle);
+        self.producer = addr;
+        Ok(())
+    }
+
+    /// How a client with this name reaches the broker.
+    pub fn kafka(&self, client_id: &str) -> KafkaConfig {
+        self.broker.client(client_id)
+    }
+
+    /// Where the broker listens.
+    pub fn broker_address(&self) -> String {
+        self.broker.address()
+    }
+
+    /// The pinned roots.
+    pub fn roots(&self) -> Vec<VerifyingKey> {
+        sample::keys::roots()
+    }
+
+    /// Stops every service, then the broker.
+    pub async fn stop(self) {
+        let Self { lifecycles, broker, folder, .. } = self;
+        futures::future::join_all(lifecycles.into_iter().map(|lifecycle| lifecycle.stop(GRACE))).await;
+        broker.stop().await;
+        drop(folder);
+    }
+
+    async fn publish_registry(&self) -> Result<(), Failure> {
+        let producer = Producer::new(&self.kafka("cardquery.operator")).map_err(|error| error.exit().because(error))?;
+        for (key, value) in sample::registry::records() {
+            let record = OutRecord {
+                topic: self.topics.registry(),
+                key: Some(key.into_bytes()),
+                value,
+                headers: Vec::new(),
+            };
+            producer.send(record).await.map_err(|error| Exit::Unavailable.because(error))?;
+        }
+        Ok(())
+    }
+
+    /// The aggregator's settings in this world.
+    pub fn aggregator_config(&self, plan: &Plan) -> Result<aggregator::Config, Failure> {
+        let defaults = plumbing::config::load(aggregator::config::DEFAULTS, None, "CARDQUERY_DEMO");
+        let mut config: aggregator::Config = defaults.map_err(|error| error.exit().because(error))?;
+        config.prefix = self.topics.prefix().to_owned();
+        config.listen = self.hub;
+        config.kafka = self.kafka("cardquery.aggregator");
+        config.registry.roots = root_texts();
+        config.policy.open_regions =
+            self.sample.upstreams.iter().flat_map(|upstream| upstream.regions.clone()).collect();
+        config.policy.consent_texts =
+            producer::consent_texts().iter().map(|text| text.sha256.to_string()).collect();
+        config.window.length_seconds = plan.window.as_secs_f64();
+        // 5 s of 24 h would be nothing here; what is needed is that appended records are visible.
+        config.window.grace_ms = 250;
+        config.sweep_interval_ms = 100;
+        Ok(config)
+    }
+
+    async fn aggregator(&self, plan: &Plan) -> Result<Option<(Lifecycle, aggregator::Running)>, Failure> {
+        if !plan.aggregator {
+            return Ok(None);
+        }
+        let mut lifecycle = Lifecycle::new();
+        let secrets = aggregator::Secrets { signing_key: sample::keys::signing(&PartyName::hub()) };
+        let running = aggregator::start(self.aggregator_config(plan)?, secrets, &mut lifecycle).await;
+        running.map(|running| Some((lifecycle, running))).map_err(|error| error.exit().because(error))
+    }
+
+    async fn notifier(&self, gateway: Arc<dyn Gateway>) -> Result<Lifecycle, Failure> {
+        let mut lifecycle = Lifecycle::new();
+        let mut config = notifier::Config::load(None).map_err(|error| error.exit().because(error))?;
+        config.prefix = self.topics.prefix().to_owned();
+        config.kafka = self.kafka("cardquery.notifier");
+        config.registry.roots = root_texts();
+        let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
+        notifier::start(config, secrets, gateway, &mut lifecycle)
+            .await
+            .map(|_| lifecycle)
+            .map_err(|error| error.exit().because(error))
+    }
+
+    async fn connector(&self, plan: &Plan, bank: &BankId) -> Result<Lifecycle, Failure> {
+        let mut lifecycle = Lifecycle::new();
+        let name = PartyName::bank(bank);
+        let mut config = bank_connector::Config::defaults(bank);
+        config.prefix = self.topics.prefix().to_owned();
+        config.kafka = self.kafka(&format!("cardquery.connector.{bank}"));
+        config.registry.roots = root_texts();
+        config.registry.seen_file = self.folder.path().join(format!("{bank}-registry-seen.json"));
+        let secrets = bank_connector::Secrets {
+            signing_key: sample::keys::signing(&name),
+            opening_keys: vec![sample::keys::opening(&name)],
+        };
+        let source = source(plan, bank, self.folder.path()).await?;
+        bank_connector::start(config, secrets, source, &mut lifecycle)
+            .await
+            .map(|_| lifecycle)
+            .map_err(|error| error.exit().because(error))
+    }
+
+    async fn producer(&self) -> Result<(Lifecycle, SocketAddr), Failure> {
+        let mut lifecycle = Lifecycle::new();
+        let mut config = producer::Config::load(None).map_err(|error| error.exit().because(error))?;
+        config.prefix = self.topics.prefix().to_owned();
+        config.upstream = self.upstream.clone();
+        config.dev = true;
+        config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.hub.url = format!("http://{}", self.hub);
+        config.kafka = self.kafka("cardquery.producer");
+        config.registry.roots = root_texts();
+        config.registry.seen_file = self.folder.path().join("producer-registry-seen.json");
+        let signing_key = sample::keys::signing(&PartyName::upstream(&self.upstream));
+        let running = producer::start(config, producer::Secrets { signing_key }, &mut lifecycle)
+            .await
+            .map_err(|error| error.exit().because(error))?;
+        Ok((lifecycle, running.addr))
+    }
+}
+
+async fn source(plan: &Plan, bank: &BankId, folder: &Path) -> Result<Arc<dyn CardSource>, Failure> {
+    let url = sample::core::fill(folder, bank, plan.seed).await.map_err(|error| Exit::CannotCreate.because(error))?;
+    let covers = [MissingSource::Debit, MissingSource::Credit, MissingSource::Prepaid].into();
+    let core = SqlSource::new(sample::core::source_config(&url), covers);
+    let core = Arc::new(core.map_err(|error| Exit::Config.because(error))?);
+    Ok(if plan.down.contains(bank) {
+        Arc::new(Down)
+    } else if plan.slow.contains(bank) {
+        Arc::new(Slow::new(core, plan.window / 8))
+    } else {
+        core
+    })
+}
+
+fn root_texts() -> Vec<String> {
+    sample::keys::roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect()
+}
+
+/// An address that nobody listens on: the producer must know it before the aggregator is up.
+fn free_address() -> std::io::Result<SocketAddr> {
+    std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()
+}

@@ -1,0 +1,9 @@
+//! What the operator's command is made of.
+//!
+//! | to find | look in |
+//! |---|---|
+//! | one query through the whole system, in one process | [`demo`] |
+//! | the made-up banks, their keys and their registry entries | [`sample`] |
+
+pub mod demo;
+pub mod sample;

@@ -1,0 +1,170 @@
+//! Follows the registry topic: the one thing that every service reads the same way.
+//!
+//! The rules are `schemas::registry`; here are the topic, the pinned roots and the small file that outlives the
+//! process.
+
+mod seen_file;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use schemas::keys::VerifyingKey;
+use schemas::registry::{ROOT_SIGNATURES, Registry, SeenVersions};
+use schemas::time::UnixMillis;
+use schemas::wire::{KeyAlgorithm, PublicKey};
+use serde::Deserialize;
+
+pub use self::seen_file::SeenFileError;
+use crate::exit::Exit;
+use crate::kafka::{Changes, Fold, KafkaConfig, KafkaError, Record};
+use crate::lifecycle::Lifecycle;
+
+/// Whom to trust: the `[registry]` section of every service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Public root keys, Ed25519, 64 hex digits each.
+    pub roots: Vec<String>,
+    /// File of the highest registry version seen per party, written here. A service that can be shown a topic from
+    /// long ago needs it; the hub's own services read the hub's own topic and do without.
+    #[serde(default)]
+    pub seen_file: Option<PathBuf>,
+}
+
+/// The pinned roots cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RootsError {
+    /// Not an Ed25519 public key.
+    #[error("registry.roots[{0}]: not an Ed25519 public key in 64 hex digits")]
+    NotAKey(usize),
+    /// The same key again.
+    #[error("registry.roots[{0}]: named twice")]
+    Twice(usize),
+    /// No entry could be accepted.
+    #[error("registry.roots: at least {ROOT_SIGNATURES} are needed")]
+    TooFew,
+}
+
+impl RegistryConfig {
+    /// The pinned roots.
+    ///
+    /// # Errors
+    /// The first mistake.
+    pub fn roots(&self) -> Result<Vec<VerifyingKey>, RootsError> {
+        let mut roots: Vec<VerifyingKey> = Vec::with_capacity(self.roots.len());
+        for (index, text) in self.roots.iter().enumerate() {
+            let root = verifying_key(text).ok_or(RootsError::NotAKey(index))?;
+            if roots.contains(&root) {
+                return Err(RootsError::Twice(index));
+            }
+            roots.push(root);
+        }
+        if roots.len() < ROOT_SIGNATURES {
+            return Err(RootsError::TooFew);
+        }
+        Ok(roots)
+    }
+}
+
+fn verifying_key(text: &str) -> Option<VerifyingKey> {
+    let raw = hex::decode(text).ok()?;
+    VerifyingKey::from_wire(&PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() }).ok()
+}
+
+/// Why the registry cannot be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// The pinned roots cannot be used.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// Its topic cannot be read.
+    #[error("the registry cannot be read")]
+    Kafka(#[from] KafkaError),
+    /// The file of seen versions cannot be used.
+    #[error(transparent)]
+    SeenFile(#[from] SeenFileError),
+}
+
+impl RegistryError {
+    /// The exit code of a process that ends with this error.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Roots(_) => Exit::Config,
+            Self::Kafka(error) => error.exit(),
+            Self::SeenFile(error) => error.exit(),
+        }
+    }
+}
+
+/// Reads the registry to its end and follows it from there as a part of `lifecycle`, which also keeps the file of
+/// seen versions.
+///
+/// # Errors
+/// [`RegistryError`].
+pub async fn follow(
+    kafka: &KafkaConfig,
+    topic: String,
+    config: &RegistryConfig,
+    lifecycle: &mut Lifecycle,
+) -> Result<Fold<Registry>, RegistryError> {
+    let roots = config.roots()?;
+    let seen = match &config.seen_file {
+        Some(path) => seen_file::load(path).await?,
+        None => SeenVersions::default(),
+    };
+    let registry = Fold::start(kafka, topic, Registry::new(roots, seen), take, lifecycle.token()).await?;
+    if let Some(path) = config.seen_file.clone() {
+        seen_file::save(&path, registry.get().seen()).await?;
+        let (first, changes, token) = (registry.get(), registry.changes(), lifecycle.token());
+        lifecycle.spawn("registry versions", async move {
+            // A change that is under way at shutdown is written at the next start.
+            let kept = token.run_until_cancelled(keep_seen(path, first, changes)).await;
+            kept.unwrap_or(Ok(()))
+        });
+    }
+    Ok(registry)
+}
+
+fn take(registry: &mut Registry, record: Record) {
+    let key = record.key.as_deref().unwrap_or_default();
+    if let Err(code) = registry.apply(key, &record.value, UnixMillis(record.append_time_ms)) {
+        tracing::warn!(%code, position = %record.position, "registry entry refused");
+    }
+}
+
+async fn keep_seen(
+    path: PathBuf,
+    mut kept: Arc<Registry>,
+    mut changes: Changes<Registry>,
+) -> Result<(), RegistryError> {
+    while let Some(registry) = changes.next().await {
+        if registry.seen() != kept.seen() {
+            seen_file::save(&path, registry.seen()).await?;
+            kept = registry;
+        }
+    }
+    Err(KafkaError::Stopped.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::keys::SigningKey;
+
+    fn root(seed: u8) -> String {
+        hex::encode(SigningKey::from_seed(&[seed; 32]).public().to_wire().raw)
+    }
+
+    fn roots(texts: &[String]) -> Result<usize, RootsError> {
+        RegistryConfig { roots: texts.to_vec(), seen_file: None }.roots().map(|roots| roots.len())
+    }
+
+    #[test]
+    fn two_different_root_keys_are_needed_and_every_one_must_be_a_key() {
+        assert_eq!(roots(&[root(1), root(2)]), Ok(2));
+        assert_eq!(roots(&[root(1)]), Err(RootsError::TooFew));
+        assert_eq!(roots(&[root(1), root(1)]), Err(RootsError::Twice(1)));
+        assert_eq!(roots(&[root(1), "00".repeat(32)]), Err(RootsError::NotAKey(1)));
+        assert_eq!(roots(&[root(1), "hunter2".into()]), Err(RootsError::NotAKey(1)));
+    }
+}

@@ -1,0 +1,261 @@
+//! Configuration: `config.default.toml` is the defaults and their documentation.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use plumbing::config::ConfigError;
+use plumbing::kafka::KafkaConfig;
+use schemas::ids::UpstreamId;
+use schemas::keys::{SigningKey, VerifyingKey};
+use schemas::registry::ROOT_SIGNATURES;
+use schemas::rules::Policy;
+use schemas::wire::{KeyAlgorithm, PublicKey};
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use crate::texts::consent_texts;
+
+const DEFAULTS: &str = include_str!("../config.default.toml");
+const ENV_PREFIX: &str = "PRODUCER";
+
+/// Settings of the service.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// First part of every topic's name.
+    pub prefix: String,
+    /// The upstream whose queries are taken here.
+    pub upstream: UpstreamId,
+    /// File with the upstream's Ed25519 seed, 64 hex digits.
+    pub signing_key_file: PathBuf,
+    /// Whether callers may come without authentication, on a loopback listener. Set on the command line, in no file.
+    #[serde(skip)]
+    pub dev: bool,
+    /// The interface for the wallet's back end.
+    pub http: HttpConfig,
+    /// The aggregator's API.
+    pub hub: HubConfig,
+    /// How to reach Kafka.
+    pub kafka: KafkaConfig,
+    /// How records are written.
+    pub publish: PublishConfig,
+    /// Whom to trust.
+    pub registry: RegistryConfig,
+    /// What is in force.
+    pub policy: PolicyConfig,
+}
+
+/// The interface for the wallet's back end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HttpConfig {
+    /// Address and port.
+    pub listen: SocketAddr,
+    /// Submissions worked on at the same time.
+    pub max_in_flight: u32,
+    /// Event streams open at the same time.
+    pub max_streams: u32,
+    /// Longest life of an event stream, in seconds.
+    pub stream_seconds: u64,
+}
+
+/// The aggregator's API.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// Base address, `http://host:port`.
+    pub url: String,
+    /// How long a forwarded question may take, in milliseconds.
+    pub timeout_ms: u64,
+    /// How long to wait for the hub before publishing, in milliseconds.
+    pub repeat_check_ms: u64,
+}
+
+/// How records are written.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublishConfig {
+    /// How long a record may wait for its acknowledgement, in milliseconds.
+    pub timeout_ms: u64,
+}
+
+/// Whom to trust.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// Public root keys, Ed25519, 64 hex digits each.
+    pub roots: Vec<String>,
+    /// File of the highest registry version seen per party.
+    pub seen_file: PathBuf,
+}
+
+/// What is in force. The consent texts are compiled in.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// Administrative division codes in which the service is open.
+    pub open_regions: BTreeSet<String>,
+    /// Greatest age of an authentication factor, in seconds.
+    pub max_factor_age: u64,
+}
+
+/// What must not stand in a configuration.
+#[derive(Debug)]
+pub struct Secrets {
+    /// The upstream's signing key.
+    pub signing_key: SigningKey,
+}
+
+/// Every rule that a configuration breaks.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigFaults(Vec<String>);
+
+impl fmt::Display for ConfigFaults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+/// What the configuration means, checked.
+#[derive(Debug)]
+pub(crate) struct Checked {
+    pub(crate) roots: Vec<VerifyingKey>,
+    pub(crate) policy: Policy,
+}
+
+impl Config {
+    /// Loads the defaults, over them `file`, over both the environment (`PRODUCER__…`).
+    ///
+    /// # Errors
+    /// Where the first mistake is, and which.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    }
+
+    /// Checks what types cannot, all of it at once.
+    ///
+    /// # Errors
+    /// Every rule that is broken.
+    pub fn validate(&self) -> Result<(), ConfigFaults> {
+        self.check().map(drop)
+    }
+
+    pub(crate) fn check(&self) -> Result<Checked, ConfigFaults> {
+        let mut faults = Vec::new();
+        if !self.dev {
+            faults.push(
+                "callers cannot be authenticated yet (mutual TLS or a signed JWT): start with --dev, which lets \
+                 anybody on this machine submit queries, or do not start"
+                    .to_owned(),
+            );
+        }
+        if !self.http.listen.ip().is_loopback() {
+            faults.push(format!(
+                "http.listen: {} is not a loopback address, and callers are not authenticated",
+                self.http.listen
+            ));
+        }
+        let hub = self.hub.url.parse::<reqwest::Url>();
+        if !hub.is_ok_and(|url| url.scheme() == "http" && is_loopback(&url)) {
+            faults.push(
+                "hub.url: must be http:// with a loopback address, as there is no TLS to the hub yet".into(),
+            );
+        }
+        for (key, value) in [
+            ("http.max_in_flight", self.http.max_in_flight.into()),
+            ("http.max_streams", self.http.max_streams.into()),
+            ("http.stream_seconds", self.http.stream_seconds),
+            ("hub.timeout_ms", self.hub.timeout_ms),
+            ("hub.repeat_check_ms", self.hub.repeat_check_ms),
+            ("publish.timeout_ms", self.publish.timeout_ms),
+            ("policy.max_factor_age", self.policy.max_factor_age),
+        ] {
+            if value == 0 || value > u64::from(u32::MAX) {
+                faults.push(format!("{key}: must be between 1 and {}", u32::MAX));
+            }
+        }
+        for region in &self.policy.open_regions {
+            if !is_region(region) {
+                faults.push(format!("policy.open_regions: `{region}` is not a code of six digits"));
+            }
+        }
+        let mut roots: Vec<VerifyingKey> = Vec::new();
+        for (index, root) in self.registry.roots.iter().enumerate() {
+            match verifying_key(root) {
+                None => faults
+                    .push(format!("registry.roots[{index}]: not an Ed25519 public key in 64 hex digits")),
+                Some(key) if roots.contains(&key) => {
+                    faults.push(format!("registry.roots[{index}]: named twice"))
+                }
+                Some(key) => roots.push(key),
+            }
+        }
+        if self.registry.roots.len() < ROOT_SIGNATURES {
+            faults.push(format!("registry.roots: at least {ROOT_SIGNATURES} are needed"));
+        }
+        if !faults.is_empty() {
+            return Err(ConfigFaults(faults));
+        }
+        let policy = Policy {
+            open_regions: self.policy.open_regions.clone(),
+            consent_texts: consent_texts().iter().map(|text| text.sha256).collect(),
+            max_factor_age: Duration::from_secs(self.policy.max_factor_age),
+        };
+        Ok(Checked { roots, policy })
+    }
+}
+
+/// Whether `text` is an administrative division code.
+pub(crate) fn is_region(text: &str) -> bool {
+    text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_loopback(url: &reqwest::Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn verifying_key(text: &str) -> Option<VerifyingKey> {
+    let raw = hex::decode(text).ok()?;
+    VerifyingKey::from_wire(&PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() }).ok()
+}
+
+/// Why a secret cannot be used. Says nothing about its content.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file does not hold a key.
+    #[error("{}: must hold 64 hex digits", .0.display())]
+    NotAKey(PathBuf),
+}
+
+impl Secrets {
+    /// Reads the files that `config` names.
+    ///
+    /// # Errors
+    /// Which file, and why.
+    pub fn load(config: &Config) -> Result<Self, SecretsError> {
+        let path = &config.signing_key_file;
+        let text = std::fs::read_to_string(path)
+            .map(Zeroizing::new)
+            .map_err(|source| SecretsError::Unreadable { path: path.clone(), source })?;
+        let mut seed = Zeroizing::new([0; 32]);
+        hex::decode_to_slice(text.trim(), seed.as_mut()).map_err(|_| SecretsError::NotAKey(path.clone()))?;
+        Ok(Self { signing_key: SigningKey::from_seed(&seed) })
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

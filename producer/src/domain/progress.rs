@@ -1,0 +1,118 @@
+//! What a listener is told while a query goes on.
+
+use schemas::http::{Problem, QueryStatus, state_name};
+use schemas::wire::QueryState;
+
+/// What to send next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The query moved on.
+    Moved(QueryStatus),
+    /// The query is at its end: the last thing that is sent.
+    Ended(QueryStatus),
+    /// There is no such query: the last thing that is sent.
+    Refused(Problem),
+}
+
+/// What a listener has been told.
+#[derive(Debug, Default)]
+pub(crate) struct Progress {
+    told: Option<QueryStatus>,
+}
+
+impl Progress {
+    /// Takes the hub's present answer. A refusal ends the stream unless `patient`: between the acknowledgement of a
+    /// query's record and its registration the hub does not know it yet.
+    pub(crate) fn observe(&mut self, answer: Result<QueryStatus, Problem>, patient: bool) -> Option<Step> {
+        match answer {
+            Ok(status) if self.told.as_ref() == Some(&status) => None,
+            Ok(status) => {
+                self.told = Some(status.clone());
+                Some(if is_final(&status.state) { Step::Ended(status) } else { Step::Moved(status) })
+            }
+            // A hub that does not answer now may answer soon.
+            Err(problem) if problem.status >= 500 => None,
+            Err(_) if patient && self.told.is_none() => None,
+            Err(problem) => Some(Step::Refused(problem)),
+        }
+    }
+}
+
+/// Whether nothing more is to be waited for. What becomes of a final report (erased, withdrawn) is told to whoever asks.
+fn is_final(state: &str) -> bool {
+    const FINAL: [QueryState; 7] = [
+        QueryState::FinalAllAnswered,
+        QueryState::FinalPartial,
+        QueryState::FinalEmpty,
+        QueryState::Erased,
+        QueryState::Rejected,
+        QueryState::Cancelled,
+        QueryState::Withdrawn,
+    ];
+    FINAL.into_iter().any(|known| state_name(known) == state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use schemas::codes::Code;
+
+    fn status(state: &str, answered: u32) -> QueryStatus {
+        QueryStatus {
+            query_id: String::new(),
+            state: state.to_owned(),
+            code: None,
+            accepted_at: String::new(),
+            deadline_at: String::new(),
+            finalised_at: None,
+            erase_on: String::new(),
+            banks: 2,
+            answered,
+            content_digest: String::new(),
+        }
+    }
+
+    #[test]
+    fn each_change_is_told_once_and_the_final_one_ends_the_stream() {
+        let mut progress = Progress::default();
+        assert_eq!(
+            progress.observe(Ok(status("COLLECTING", 0)), false),
+            Some(Step::Moved(status("COLLECTING", 0)))
+        );
+        assert_eq!(progress.observe(Ok(status("COLLECTING", 0)), false), None);
+        assert_eq!(
+            progress.observe(Ok(status("COLLECTING", 1)), false),
+            Some(Step::Moved(status("COLLECTING", 1)))
+        );
+        assert_eq!(
+            progress.observe(Ok(status("FINAL_PARTIAL", 1)), false),
+            Some(Step::Ended(status("FINAL_PARTIAL", 1)))
+        );
+    }
+
+    #[test]
+    fn every_state_but_held_and_collecting_is_an_end() {
+        for state in (0..).map_while(|n| QueryState::try_from(n).ok()) {
+            let open = matches!(state, QueryState::Unspecified | QueryState::Held | QueryState::Collecting);
+            assert_eq!(is_final(state_name(state)), !open, "{state:?}");
+        }
+        assert!(!is_final("A_STATE_OF_A_LATER_VERSION"));
+    }
+
+    #[test]
+    fn a_query_that_is_not_registered_yet_is_waited_for_and_an_unknown_one_is_not() {
+        let unknown = || Err(Problem::of(Code::QUERY_NOT_FOUND));
+        let mut progress = Progress::default();
+        assert_eq!(progress.observe(unknown(), true), None);
+        assert_eq!(
+            progress.observe(unknown(), false),
+            Some(Step::Refused(Problem::of(Code::QUERY_NOT_FOUND)))
+        );
+    }
+
+    #[test]
+    fn a_hub_that_does_not_answer_ends_nothing() {
+        let mut progress = Progress::default();
+        assert_eq!(progress.observe(Err(Problem::of(Code::HUB_UNAVAILABLE)), false), None);
+    }
+}

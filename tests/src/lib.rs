@@ -1,0 +1,12 @@
+//! What end-to-end, fault and interoperability tests run on: real servers and the workspace's own binaries.
+//!
+//! Everything here fails by panicking with the reason and the last lines of the log that explains it; a test
+//! has nothing better to do with an error. No process that the harness starts outlives the test process,
+//! however that ends.
+
+pub mod java;
+pub mod kafka;
+pub mod process;
+
+mod log_file;
+mod owned_process;
