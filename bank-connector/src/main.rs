@@ -1,6 +1,8 @@
 //! `bank-connector`: answers requests out of a bank's own systems.
 
+use std::error::Error;
 use std::io::Write;
+use std::iter::successors;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +37,9 @@ async fn main() -> ExitCode {
     match start(&args).await {
         Ok(lifecycle) => lifecycle.run_until_signal(Duration::from_secs(args.grace)).await,
         Err(failure) => {
-            tracing::error!(error = %failure, "cannot start");
+            let causes: Vec<_> =
+                successors(failure.source(), |cause| (*cause).source()).map(ToString::to_string).collect();
+            tracing::error!(error = %failure, ?causes, "cannot start");
             Exit::of(&failure).into()
         }
     }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use zeroize::Zeroizing;
+
 /// Why a key cannot be had. Never holds the content.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFileError {
@@ -21,22 +23,18 @@ pub enum KeyFileError {
 ///
 /// # Errors
 /// [`KeyFileError`].
-pub fn read(key: &'static str, path: &Path) -> Result<[u8; 32], KeyFileError> {
+pub fn read(key: &'static str, path: &Path) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
     if path.as_os_str().is_empty() {
         return Err(KeyFileError::NotSet(key));
     }
     let text = fs::read_to_string(path).map_err(|error| KeyFileError::Unreadable(path.to_owned(), error))?;
+    let text = Zeroizing::new(text);
     decode(text.trim()).ok_or_else(|| KeyFileError::NotAKey(path.to_owned()))
 }
 
-fn decode(hex: &str) -> Option<[u8; 32]> {
-    if hex.len() != 64 || !hex.is_ascii() {
-        return None;
-    }
-    let mut key = [0; 32];
-    for (byte, digits) in key.iter_mut().zip(hex.as_bytes().chunks(2)) {
-        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-    }
+fn decode(text: &str) -> Option<Zeroizing<[u8; 32]>> {
+    let mut key = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(text, key.as_mut()).ok()?;
     Some(key)
 }
 
@@ -49,7 +47,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("key");
         fs::write(&path, format!("{}\n", "0a".repeat(32))).expect("written");
-        assert_eq!(read("k", &path).expect("a key"), [10; 32]);
+        assert_eq!(read("k", &path).expect("a key").as_ref(), [10; 32]);
         for wrong in ["", "0a", &"0g".repeat(32), &"0a".repeat(33), &"é".repeat(32)] {
             fs::write(&path, wrong).expect("written");
             let error = read("k", &path).expect_err("not a key").to_string();

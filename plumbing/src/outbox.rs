@@ -19,7 +19,7 @@ use futures::future::join_all;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::kafka::{OutRecord, Position, ProduceError, Producer};
+use crate::kafka::{OutRecord, Position, ProduceError, Producer, Refusal};
 use crate::metric_names;
 
 /// Most rows per round. librdkafka's queue holds far more, so it never is the brake.
@@ -110,7 +110,7 @@ impl Sink for Producer {
 
 /// What is worth doing after a round.
 enum Round {
-    /// The lease was full: there is probably more.
+    /// Something was published: there may be more, also rows that waited for an older one of their key.
     More,
     /// Nothing to do, or nothing that works now.
     Rest,
@@ -153,7 +153,6 @@ async fn relay_into<O: Outbox, S: Sink>(
 
 async fn round<O: Outbox, S: Sink>(outbox: &O, sink: &S) -> Result<Round, RelayError> {
     let rows = outbox.lease(LEASE_MAX, LEASE).await?;
-    let full = rows.len() >= LEASE_MAX;
     let outcomes =
         join_all(rows.into_iter().map(async |Leased { id, record }| (id, sink.send(record).await))).await;
 
@@ -164,6 +163,11 @@ async fn round<O: Outbox, S: Sink>(outbox: &O, sink: &S) -> Result<Round, RelayE
     for (id, outcome) in outcomes {
         match outcome {
             Ok(_) => published.push(id),
+            // An access list is mended by an operator; a row that was put aside would then be lost.
+            Err(ProduceError::Permanent(Refusal::Denied(text))) => {
+                tracing::error!(id, text, "outbox row denied");
+                released.push(id);
+            }
             Err(error @ ProduceError::Permanent(_)) => {
                 tracing::error!(id, %error, "outbox row parked");
                 parked.push((id, error.kind()));
@@ -197,7 +201,7 @@ async fn round<O: Outbox, S: Sink>(outbox: &O, sink: &S) -> Result<Round, RelayE
 
     match dead {
         Some(error) => Err(RelayError::Producer(error)),
-        None if full && released.is_empty() => Ok(Round::More),
+        None if !published.is_empty() && released.is_empty() => Ok(Round::More),
         None => Ok(Round::Rest),
     }
 }

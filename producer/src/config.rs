@@ -2,25 +2,23 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plumbing::config::ConfigError;
 use plumbing::kafka::KafkaConfig;
+use plumbing::key_file::{self, KeyFileError};
+use plumbing::registry::RegistryConfig;
 use schemas::ids::UpstreamId;
-use schemas::keys::{SigningKey, VerifyingKey};
-use schemas::registry::ROOT_SIGNATURES;
+use schemas::keys::SigningKey;
 use schemas::rules::Policy;
-use schemas::wire::{KeyAlgorithm, PublicKey};
 use serde::Deserialize;
-use zeroize::Zeroizing;
 
 use crate::texts::consent_texts;
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-const ENV_PREFIX: &str = "PRODUCER";
+const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -83,16 +81,6 @@ pub struct PublishConfig {
     pub timeout_ms: u64,
 }
 
-/// Whom to trust.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// Public root keys, Ed25519, 64 hex digits each.
-    pub roots: Vec<String>,
-    /// File of the highest registry version seen per party.
-    pub seen_file: PathBuf,
-}
-
 /// What is in force. The consent texts are compiled in.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,15 +108,8 @@ impl fmt::Display for ConfigFaults {
     }
 }
 
-/// What the configuration means, checked.
-#[derive(Debug)]
-pub(crate) struct Checked {
-    pub(crate) roots: Vec<VerifyingKey>,
-    pub(crate) policy: Policy,
-}
-
 impl Config {
-    /// Loads the defaults, over them `file`, over both the environment (`PRODUCER__…`).
+    /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
     ///
     /// # Errors
     /// Where the first mistake is, and which.
@@ -141,10 +122,11 @@ impl Config {
     /// # Errors
     /// Every rule that is broken.
     pub fn validate(&self) -> Result<(), ConfigFaults> {
-        self.check().map(drop)
+        self.policy().map(drop)
     }
 
-    pub(crate) fn check(&self) -> Result<Checked, ConfigFaults> {
+    /// The gates of a configuration that breaks no rule.
+    pub(crate) fn policy(&self) -> Result<Policy, ConfigFaults> {
         let mut faults = Vec::new();
         if !self.dev {
             faults.push(
@@ -183,29 +165,17 @@ impl Config {
                 faults.push(format!("policy.open_regions: `{region}` is not a code of six digits"));
             }
         }
-        let mut roots: Vec<VerifyingKey> = Vec::new();
-        for (index, root) in self.registry.roots.iter().enumerate() {
-            match verifying_key(root) {
-                None => faults
-                    .push(format!("registry.roots[{index}]: not an Ed25519 public key in 64 hex digits")),
-                Some(key) if roots.contains(&key) => {
-                    faults.push(format!("registry.roots[{index}]: named twice"))
-                }
-                Some(key) => roots.push(key),
-            }
-        }
-        if self.registry.roots.len() < ROOT_SIGNATURES {
-            faults.push(format!("registry.roots: at least {ROOT_SIGNATURES} are needed"));
+        if let Err(fault) = self.registry.roots() {
+            faults.push(fault.to_string());
         }
         if !faults.is_empty() {
             return Err(ConfigFaults(faults));
         }
-        let policy = Policy {
+        Ok(Policy {
             open_regions: self.policy.open_regions.clone(),
             consent_texts: consent_texts().iter().map(|text| text.sha256).collect(),
             max_factor_age: Duration::from_secs(self.policy.max_factor_age),
-        };
-        Ok(Checked { roots, policy })
+        })
     }
 }
 
@@ -219,39 +189,13 @@ fn is_loopback(url: &reqwest::Url) -> bool {
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-fn verifying_key(text: &str) -> Option<VerifyingKey> {
-    let raw = hex::decode(text).ok()?;
-    VerifyingKey::from_wire(&PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() }).ok()
-}
-
-/// Why a secret cannot be used. Says nothing about its content.
-#[derive(Debug, thiserror::Error)]
-pub enum SecretsError {
-    /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file does not hold a key.
-    #[error("{}: must hold 64 hex digits", .0.display())]
-    NotAKey(PathBuf),
-}
-
 impl Secrets {
     /// Reads the files that `config` names.
     ///
     /// # Errors
     /// Which file, and why.
-    pub fn load(config: &Config) -> Result<Self, SecretsError> {
-        let path = &config.signing_key_file;
-        let text = std::fs::read_to_string(path)
-            .map(Zeroizing::new)
-            .map_err(|source| SecretsError::Unreadable { path: path.clone(), source })?;
-        let mut seed = Zeroizing::new([0; 32]);
-        hex::decode_to_slice(text.trim(), seed.as_mut()).map_err(|_| SecretsError::NotAKey(path.clone()))?;
+    pub fn load(config: &Config) -> Result<Self, KeyFileError> {
+        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
         Ok(Self { signing_key: SigningKey::from_seed(&seed) })
     }
 }

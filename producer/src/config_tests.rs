@@ -12,12 +12,12 @@ fn valid() -> Config {
 fn faults(change: impl FnOnce(&mut Config)) -> String {
     let mut config = valid();
     change(&mut config);
-    config.check().expect_err("a fault").to_string()
+    config.policy().expect_err("a fault").to_string()
 }
 
 #[test]
 fn the_defaults_need_two_roots_and_dev_and_nothing_else() {
-    assert!(valid().check().is_ok());
+    assert!(valid().policy().is_ok());
     assert!(valid().kafka.validate().is_ok());
 }
 

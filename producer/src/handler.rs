@@ -9,7 +9,6 @@
 //!
 //! What must never happen here: `Submitted` without Kafka's acknowledgement, or a record for a query that a gate refuses.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -17,6 +16,7 @@ use bytes::Bytes;
 use plumbing::exit::Exit;
 use plumbing::kafka::{Fold, KafkaError, Position, ProduceError};
 use plumbing::lifecycle::Lifecycle;
+use plumbing::registry::{self, RegistryError};
 use schemas::codes::Code;
 use schemas::http::{Problem, QueryStatus};
 use schemas::ids::{KeyId, QueryId, Reference, UpstreamId};
@@ -26,7 +26,6 @@ use schemas::rules::Policy;
 use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, ConfigFaults, Secrets};
 use crate::domain::banks::{self, Bank};
@@ -34,7 +33,6 @@ use crate::domain::request::SubmitRequest;
 use crate::domain::{gates, record, repeat};
 use crate::edge::hub::Hub;
 use crate::edge::publisher::Publisher;
-use crate::edge::registry::{self, RegistryError};
 use crate::metric_names;
 
 /// How long the registry may take to be read to its end when it lacks something.
@@ -93,8 +91,8 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Config,
-            Self::Registry(RegistryError::SeenFile(error)) => error.exit(),
-            Self::Registry(RegistryError::Kafka(error)) | Self::Kafka(error) => error.exit(),
+            Self::Registry(error) => error.exit(),
+            Self::Kafka(error) => error.exit(),
             Self::Hub(_) => Exit::Software,
             Self::Listen { source, .. } => Exit::of(source),
         }
@@ -111,20 +109,19 @@ impl Intake {
         secrets: Secrets,
         lifecycle: &mut Lifecycle,
     ) -> Result<Arc<Self>, StartError> {
-        let checked = config.check()?;
+        let policy = config.policy()?;
         let topics = Topics::new(config.prefix.as_str());
         let milliseconds = Duration::from_millis;
         let hub = Hub::new(&config.hub.url, &config.upstream, milliseconds(config.hub.timeout_ms))
             .map_err(StartError::Hub)?;
-        let (token, seen_file) = (lifecycle.token(), &config.registry.seen_file);
         let registry =
-            registry::open(&config.kafka, topics.registry(), checked.roots, seen_file, token.clone()).await?;
+            registry::follow(&config.kafka, topics.registry(), &config.registry, lifecycle).await?;
         let timeout = milliseconds(config.publish.timeout_ms);
         let publisher = Publisher::connect(&config.kafka, topics.query(&config.upstream), timeout).await?;
         let intake = Arc::new(Self {
             upstream: config.upstream.clone(),
             signing_key: Arc::new(secrets.signing_key),
-            policy: checked.policy,
+            policy,
             registry,
             publisher,
             hub,
@@ -135,20 +132,12 @@ impl Intake {
         if let Err(code) = gates::check_signer(intake.signer(), &intake.registry.get(), now()) {
             tracing::warn!(%code, upstream = %intake.upstream, "the signing key does not count: every query is refused");
         }
-        intake.spawn_parts(seen_file.clone(), timeout, token, lifecycle);
+        intake.spawn_parts(timeout, lifecycle);
         Ok(intake)
     }
 
-    fn spawn_parts(
-        self: &Arc<Self>,
-        seen_file: PathBuf,
-        flush_within: Duration,
-        token: CancellationToken,
-        lifecycle: &mut Lifecycle,
-    ) {
-        lifecycle
-            .spawn("producer registry", registry::keep_seen(self.registry.clone(), seen_file, token.clone()));
-        let intake = Arc::clone(self);
+    fn spawn_parts(self: &Arc<Self>, flush_within: Duration, lifecycle: &mut Lifecycle) {
+        let (intake, token) = (Arc::clone(self), lifecycle.token());
         lifecycle.spawn("producer publisher", async move {
             tokio::select! {
                 error = intake.publisher.died() => return Err(error),

@@ -31,15 +31,10 @@ use std::sync::Arc;
 use plumbing::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 
-pub use config::{
-    Config, ConfigFaults, HttpConfig, HubConfig, PolicyConfig, PublishConfig, RegistryConfig, Secrets,
-    SecretsError,
-};
+pub use config::{Config, ConfigFaults, HttpConfig, HubConfig, PolicyConfig, PublishConfig, Secrets};
 pub use domain::banks::{Bank, Names};
 pub use domain::identity::{Identity, IdentityError, MAX_DOCUMENT_NUMBER, MAX_NAME};
 pub use domain::request::{Consent, SubmitRequest};
-pub use edge::registry::RegistryError;
-pub use edge::seen_file::SeenFileError;
 pub use handler::{Intake, StartError, Submitted};
 pub use texts::{ConsentText, consent_texts};
 

@@ -13,7 +13,7 @@ use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use schemas::wire::MissingSource;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions, Executor};
+use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions};
 use zeroize::Zeroizing;
 
 use super::sql_config::SqlConfig;
@@ -60,9 +60,6 @@ impl SqlSource {
         let pool = AnyPoolOptions::new()
             .max_connections(config.max_connections)
             .acquire_timeout(Duration::from_millis(config.connect_timeout_ms))
-            .after_connect(|connection, _| {
-                Box::pin(async move { connection.execute("PRAGMA query_only = ON").await.map(|_| ()) })
-            })
             .connect_lazy_with(options);
         Ok(Self {
             pool,
@@ -98,7 +95,7 @@ impl SqlSource {
         if found.customers.is_empty() {
             // Cards of nobody on file are not this person's.
             found.cards.clear();
-        } else if found.defects.contains(&Defect::RowLimit) {
+        } else if found.defects.contains(&Defect::CardNumber) || found.defects.contains(&Defect::RowLimit) {
             found.missing.extend(&self.covers);
         }
         Ok(found)

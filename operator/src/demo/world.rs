@@ -279,7 +279,7 @@ impl World {
         config.hub.url = format!("http://{}", self.hub);
         config.kafka = self.kafka("cardquery.producer");
         config.registry.roots = root_texts();
-        config.registry.seen_file = self.folder.path().join("producer-registry-seen.json");
+        config.registry.seen_file = Some(self.folder.path().join("producer-registry-seen.json"));
         let signing_key = sample::keys::signing(&PartyName::upstream(&self.upstream));
         let running = producer::start(config, producer::Secrets { signing_key }, &mut lifecycle)
             .await

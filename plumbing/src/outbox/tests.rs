@@ -104,6 +104,7 @@ impl Sink for Broker {
         }
         match value.as_str() {
             "huge" => Err(ProduceError::Permanent(Refusal::TooLarge("huge".into()))),
+            "denied" => Err(ProduceError::Permanent(Refusal::Denied("no ACL".into()))),
             "deadly" => Err(ProduceError::Fatal("fenced".into())),
             _ => Ok(Position { topic: record.topic.into(), partition: 0, offset: 0 }),
         }
@@ -137,6 +138,15 @@ async fn a_row_that_can_never_be_written_is_parked_and_the_others_go_on() {
     assert_eq!(store.published(), [1]);
     let parked = store.parked.lock().expect("not poisoned").clone();
     assert_eq!(parked, BTreeMap::from([(0, "too-large")]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_row_that_an_access_list_denies_waits_until_it_is_allowed() {
+    let (store, broker) = (Store::with(&["denied", "b"]), Broker::default());
+    relay_for(&store, &broker, IDLE / 2).await.expect("orderly");
+    assert_eq!(store.published(), [1]);
+    assert!(store.parked.lock().expect("not poisoned").is_empty());
+    assert!(store.waiting.lock().expect("not poisoned").contains_key(&0));
 }
 
 #[tokio::test(start_paused = true)]

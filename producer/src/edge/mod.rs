@@ -3,5 +3,3 @@
 pub(crate) mod http;
 pub(crate) mod hub;
 pub(crate) mod publisher;
-pub(crate) mod registry;
-pub(crate) mod seen_file;

@@ -225,7 +225,7 @@ impl Stand {
         config.hub.url = hub.listen().await;
         config.kafka = kafka;
         config.registry.roots = roots().map(|root| hex::encode(root.public().to_wire().raw)).to_vec();
-        config.registry.seen_file = folder.path().join("seen.json");
+        config.registry.seen_file = Some(folder.path().join("seen.json"));
         let http = reqwest::Client::builder().no_proxy().build().expect("a client");
         let stand = Self { cluster, hub, logs, http, config, writer, _folder: folder };
         stand.register(PartyKind::Upstream, "wallet", PartyState::Active, "310000").await;

@@ -45,7 +45,7 @@ async fn a_query_topic_that_is_not_there_is_told_at_the_start() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_entry_older_than_one_seen_before_is_not_taken_back() {
     let stand = Stand::new().await;
-    let seen_file = &stand.config.registry.seen_file;
+    let seen_file = stand.config.registry.seen_file.as_ref().expect("configured");
     let service = stand.start().await;
     assert_eq!(service.submit(&request(&["alpha"])).await.status, 202);
     let seen = std::fs::read_to_string(seen_file).expect("written at the start");
