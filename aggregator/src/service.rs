@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use plumbing::exit::Exit;
 use plumbing::kafka::{
-    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, KafkaConfig, KafkaError,
-    Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
+    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, KafkaConfig, KafkaError, Lanes,
+    Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::outbox::relay;
@@ -127,10 +127,12 @@ pub async fn start(
     });
     queries.assigned().await;
     replies.assigned().await;
-    let subscriptions = [(Source::Queries, queries.subscription()), (Source::Replies, replies.subscription())];
+    let subscriptions =
+        [(Source::Queries, queries.subscription()), (Source::Replies, replies.subscription())];
     let follow = resubscribe(Arc::clone(&hub), hub.registry.changes(), subscriptions);
     let token = lifecycle.token();
-    lifecycle.spawn("subscriptions", async move { token.run_until_cancelled(follow).await.unwrap_or(Ok(())) });
+    lifecycle
+        .spawn("subscriptions", async move { token.run_until_cancelled(follow).await.unwrap_or(Ok(())) });
     lifecycle.spawn("query consumer", queries.stopped());
     lifecycle.spawn("reply consumer", replies.stopped());
     Ok(Running { addr, store })

@@ -37,8 +37,7 @@ impl ReadPast {
     /// Whether the end offsets of `topic` have to be asked to know about `instant`.
     pub fn needs_ends(&self, topic: &str, instant: UnixMillis) -> bool {
         let mut known = self.of_topic(topic).peekable();
-        known.peek().is_none()
-            || known.any(|partition| partition.past.is_none_or(|past| past < instant))
+        known.peek().is_none() || known.any(|partition| partition.past.is_none_or(|past| past < instant))
     }
 
     /// Takes the answer for one partition, asked at `now`: its end offset, or `None` when its leader cannot be read.

@@ -74,9 +74,7 @@ fn retry(code: &'static str) -> Verdict {
 }
 
 fn dead_letter(code: Code) -> Verdict {
-    let class = match code {
-        Code::MESSAGE_MALFORMED | Code::MESSAGE_TOO_LARGE => ErrorClass::Poison,
-        _ => ErrorClass::Rejected,
-    };
+    let unreadable = matches!(code, Code::MESSAGE_MALFORMED | Code::MESSAGE_TOO_LARGE);
+    let class = if unreadable { ErrorClass::Poison } else { ErrorClass::Rejected };
     Verdict::DeadLetter { code: code.as_str(), class }
 }

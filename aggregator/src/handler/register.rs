@@ -185,9 +185,13 @@ impl<S: Store> Registrar<S> {
         match tx.register(&new).await? {
             Registered::New => self.registered(tx, new.query, submission, now).await,
             Registered::Known { query, asked } => {
+                // The same query sent again is sealed anew: its statements are not those that replies must name.
+                if query.record == record.position && !asked {
+                    return Ok(ask_once_more(*query, submission, now));
+                }
                 let same = query.content_digest == new.query.content_digest;
                 count(if same { "DUPLICATE_QUERY" } else { "ID_REUSED" });
-                Ok((same && !asked).then(|| ask_once_more(*query, submission, now)).flatten())
+                Ok(None)
             }
             Registered::NonceUsed => {
                 let rejected = Query { state: State::Rejected(Code::CONSENT_ALREADY_USED), ..new.query };
@@ -244,10 +248,9 @@ impl<S: Store> Registrar<S> {
 
     async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<()> {
         let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
-        if tx.withdraw(reference, at).await? {
-            if let Some(query) = locked {
-                self.hub.apply(tx, query, Event::Withdrawn, None, at).await?;
-            }
+        let first = tx.withdraw(reference, at).await?;
+        if let Some(query) = locked.filter(|_| first) {
+            self.hub.apply(tx, query, Event::Withdrawn, None, at).await?;
         }
         Ok(())
     }

@@ -203,7 +203,7 @@ async fn only_open_queries_are_past_their_deadline<S: Store>(
     };
     let (first, second) = (early.times.deadline_at, late.times.deadline_at);
     assert_eq!(due(UnixMillis(first.0 - 1), 9).await?, []);
-    assert_eq!(due(first, 9).await?, [early.reference.clone()]);
+    assert_eq!(due(first, 9).await?, std::slice::from_ref(&early.reference));
     assert_eq!(due(second, 9).await?, [early.reference.clone(), late.reference]);
     assert_eq!(due(second, 1).await?, [early.reference], "the oldest first");
     Ok(())
