@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use plumbing::config::ConfigError;
 use plumbing::kafka::KafkaConfig;
+use plumbing::registry::RegistryConfig;
 use schemas::ids::BankId;
-use schemas::keys::VerifyingKey;
-use schemas::registry::ROOT_SIGNATURES;
-use schemas::wire::{KeyAlgorithm, MissingSource, PublicKey};
+use schemas::wire::MissingSource;
 use serde::{Deserialize, Deserializer};
 
 use crate::source::several::{Part, Several};
@@ -19,7 +18,7 @@ use crate::source::sql::SqlSource;
 pub use crate::source::sql_config::{CardColumns, CustomerColumns, DormancyConfig, SqlConfig, Values};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-const ENV_PREFIX: &str = "BANK_CONNECTOR";
+const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -46,16 +45,6 @@ pub struct Config {
     /// Internal sources. Only [`Config::source`] reads them.
     #[serde(default)]
     pub source: Vec<SourceConfig>,
-}
-
-/// Whom to trust.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegistryConfig {
-    /// Public root keys, Ed25519, 64 hex digits each.
-    pub roots: Vec<String>,
-    /// File of the highest registry version seen per party.
-    pub seen_file: PathBuf,
 }
 
 /// What is bounded.
@@ -115,7 +104,7 @@ impl fmt::Display for ConfigFaults {
 }
 
 impl Config {
-    /// Loads the defaults, over them `file`, over both the environment (`BANK_CONNECTOR__…`).
+    /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
     ///
     /// # Errors
     /// Where the first mistake is, and which.
@@ -152,8 +141,8 @@ impl Config {
         if faults.is_empty() { Ok(Several::new(parts)) } else { Err(ConfigFaults(faults)) }
     }
 
-    /// Checks what types cannot, all of it at once; returns the pinned roots.
-    pub(crate) fn check(&self) -> Result<Vec<VerifyingKey>, ConfigFaults> {
+    /// Checks what types cannot, all of it at once.
+    pub(crate) fn check(&self) -> Result<(), ConfigFaults> {
         let mut faults = Vec::new();
         let limits = &self.limits;
         for (key, value) in [
@@ -178,21 +167,10 @@ impl Config {
         if !(-12..=14).contains(&self.utc_offset_hours) {
             faults.push("utc_offset_hours: must be between -12 and 14".to_owned());
         }
-        let mut roots: Vec<VerifyingKey> = Vec::new();
-        for (index, root) in self.registry.roots.iter().enumerate() {
-            match verifying_key(root) {
-                None => faults
-                    .push(format!("registry.roots[{index}]: not an Ed25519 public key in 64 hex digits")),
-                Some(key) if roots.contains(&key) => {
-                    faults.push(format!("registry.roots[{index}]: named twice"))
-                }
-                Some(key) => roots.push(key),
-            }
+        if let Err(fault) = self.registry.roots() {
+            faults.push(fault.to_string());
         }
-        if self.registry.roots.len() < ROOT_SIGNATURES {
-            faults.push(format!("registry.roots: at least {ROOT_SIGNATURES} are needed"));
-        }
-        if faults.is_empty() { Ok(roots) } else { Err(ConfigFaults(faults)) }
+        if faults.is_empty() { Ok(()) } else { Err(ConfigFaults(faults)) }
     }
 }
 
@@ -211,11 +189,6 @@ impl Limits {
     pub(crate) fn linger(&self) -> Duration {
         Duration::from_millis(self.linger_ms)
     }
-}
-
-fn verifying_key(text: &str) -> Option<VerifyingKey> {
-    let raw = hex::decode(text).ok()?;
-    VerifyingKey::from_wire(&PublicKey { algorithm: KeyAlgorithm::Ed25519.into(), raw: raw.into() }).ok()
 }
 
 #[cfg(test)]

@@ -30,6 +30,5 @@ pub mod source;
 
 pub use config::Config;
 pub use edge::clock::{Clock, system_clock};
-pub use edge::registry::RegistryError;
 pub use secrets::Secrets;
 pub use service::{Running, StartError, start, start_with_clock};

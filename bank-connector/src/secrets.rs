@@ -1,10 +1,7 @@
 //! The bank's keys.
 
-use std::io;
-use std::path::{Path, PathBuf};
-
+use plumbing::key_file::{self, KeyFileError};
 use schemas::keys::{OpeningKey, SigningKey};
-use zeroize::Zeroizing;
 
 use crate::config::Config;
 
@@ -17,20 +14,12 @@ pub struct Secrets {
     pub opening_keys: Vec<OpeningKey>,
 }
 
-/// Why a secret cannot be used. Says nothing about its content.
+/// Why the keys cannot be used. Says nothing about their content.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretsError {
-    /// The file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// The file does not hold a key.
-    #[error("{}: must hold 64 hex digits that are a key", .0.display())]
-    NotAKey(PathBuf),
+    /// A key file.
+    #[error(transparent)]
+    File(#[from] KeyFileError),
     /// Nothing could be opened.
     #[error("opening_key_files: at least one is needed")]
     NoOpeningKey,
@@ -42,12 +31,14 @@ impl Secrets {
     /// # Errors
     /// Which file, and why.
     pub fn load(config: &Config) -> Result<Self, SecretsError> {
-        let signing_key = SigningKey::from_seed(&*raw_key(&config.signing_key_file)?);
+        let signing_key = key_file::read("signing_key_file", &config.signing_key_file)?;
+        let signing_key = SigningKey::from_seed(&signing_key);
         let opening_keys = config
             .opening_key_files
             .iter()
             .map(|path| {
-                OpeningKey::from_raw(&*raw_key(path)?).map_err(|_| SecretsError::NotAKey(path.clone()))
+                let raw = key_file::read("opening_key_files", path)?;
+                OpeningKey::from_raw(&raw).map_err(|_| KeyFileError::NotAKey(path.clone()))
             })
             .collect::<Result<Vec<_>, _>>()?;
         if opening_keys.is_empty() {
@@ -55,15 +46,6 @@ impl Secrets {
         }
         Ok(Self { signing_key, opening_keys })
     }
-}
-
-fn raw_key(path: &Path) -> Result<Zeroizing<[u8; 32]>, SecretsError> {
-    let text = std::fs::read_to_string(path)
-        .map(Zeroizing::new)
-        .map_err(|source| SecretsError::Unreadable { path: path.to_owned(), source })?;
-    let mut raw = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(text.trim(), raw.as_mut()).map_err(|_| SecretsError::NotAKey(path.to_owned()))?;
-    Ok(raw)
 }
 
 #[cfg(test)]
@@ -96,6 +78,6 @@ mod tests {
         let refused = Secrets::load(&config).expect_err("no key").to_string();
         assert!(refused.contains("wrong") && !refused.contains("hunter2"), "{refused}");
         config.signing_key_file = folder.path().join("none");
-        assert!(matches!(Secrets::load(&config), Err(SecretsError::Unreadable { .. })));
+        assert!(matches!(Secrets::load(&config), Err(SecretsError::File(KeyFileError::Unreadable(..)))));
     }
 }

@@ -9,6 +9,7 @@ use plumbing::kafka::{
     Commit, Consumer, ConsumerConfig, ConsumerError, ConsumerHandle, KafkaError, Lanes, Producer,
 };
 use plumbing::lifecycle::Lifecycle;
+use plumbing::registry::{self, RegistryError};
 use schemas::topics::Topics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +18,6 @@ use crate::config::{Config, ConfigFaults};
 use crate::domain::cancelled::Cancelled;
 use crate::edge::clock::{Clock, system_clock};
 use crate::edge::lookup::Lookups;
-use crate::edge::registry::{self, RegistryError};
 use crate::edge::replier::Replier;
 use crate::handler::Connector;
 use crate::secrets::Secrets;
@@ -46,7 +46,7 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) => Exit::Config,
-            Self::Registry(error) => Exit::of(error),
+            Self::Registry(error) => error.exit(),
             Self::Kafka(error) => error.exit(),
         }
     }
@@ -91,15 +91,14 @@ pub async fn start_with_clock(
     clock: Clock,
     lifecycle: &mut Lifecycle,
 ) -> Result<Running, StartError> {
-    let roots = config.check()?;
+    config.check()?;
     let Config { bank, kafka, limits, .. } = config;
     let topics = Topics::new(config.prefix);
     let shutdown = lifecycle.token();
     // Not with the others: replies in the making are still sent while the consumer drains.
     let drained = CancellationToken::new();
 
-    let seen_file = config.registry.seen_file;
-    let registry = registry::open(&kafka, topics.registry(), roots, &seen_file, shutdown.clone()).await?;
+    let registry = registry::follow(&kafka, topics.registry(), &config.registry, lifecycle).await?;
     let replier = Replier {
         bank: bank.clone(),
         topic: topics.reply(&bank),
@@ -111,7 +110,7 @@ pub async fn start_with_clock(
     let (outbox, replying) = replier.start(limits.requests, drained.clone());
     let connector = Connector {
         bank: bank.clone(),
-        registry: registry.clone(),
+        registry,
         opening_keys: secrets.opening_keys,
         max_factor_age: Duration::from_secs(config.max_factor_age),
         offset: tz::offset(config.utc_offset_hours),
@@ -128,9 +127,8 @@ pub async fn start_with_clock(
         drain: LONGEST_DRAIN.min(Duration::from_millis(kafka.session_timeout_ms.into()) / DRAIN_SHARE),
         queue_max: limits.requests,
     };
-    let consumer = Consumer::start(&kafka, consuming, Arc::new(connector), None, shutdown.clone())?;
+    let consumer = Consumer::start(&kafka, consuming, Arc::new(connector), None, shutdown)?;
     let (assigned_tx, assigned) = watch::channel(false);
-    lifecycle.spawn("bank-connector registry", registry::keep_seen(registry, seen_file, shutdown));
     lifecycle.spawn("bank-connector replier", replying);
     lifecycle.spawn("bank-connector consumer", consume(consumer, assigned_tx, drained));
     tracing::info!(%bank, group = topics.connector_group(&bank), "bank connector started");

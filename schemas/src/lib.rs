@@ -17,6 +17,7 @@ pub mod cloud_events;
 pub mod codes;
 pub mod fields;
 pub mod http;
+pub mod identity;
 pub mod ids;
 pub mod keys;
 pub mod merkle;

@@ -202,12 +202,13 @@ pub struct Registry {
     roots: Vec<VerifyingKey>,
     parties: BTreeMap<PartyName, Party>,
     seen: SeenVersions,
+    generation: u64,
 }
 
 impl Registry {
     /// An empty registry that trusts `roots` and accepts nothing older than `seen`.
     pub fn new(roots: Vec<VerifyingKey>, seen: SeenVersions) -> Self {
-        Self { roots, parties: BTreeMap::new(), seen }
+        Self { roots, parties: BTreeMap::new(), seen, generation: 0 }
     }
 
     /// Takes one record of the registry topic, appended at `appended_at`. A refused record changes nothing.
@@ -250,6 +251,7 @@ impl Registry {
         };
         self.seen.0.insert(name.clone(), party.version);
         self.parties.insert(name, party);
+        self.generation += 1;
         Ok(Applied::Changed)
     }
 
@@ -307,6 +309,11 @@ impl Registry {
         self.parties
             .iter()
             .filter_map(move |(name, party)| Some((name.0.strip_prefix(prefix)?.parse().ok()?, party)))
+    }
+
+    /// Grows with every change: what was verified under one generation is verified again under the next.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// The highest version seen per party, to be kept.

@@ -4,9 +4,12 @@
 //! has nothing better to do with an error. No process that the harness starts outlives the test process,
 //! however that ends.
 
+pub mod attacker;
+pub mod hub_process;
 pub mod java;
 pub mod kafka;
 pub mod process;
+pub mod scan;
 
 mod log_file;
 mod owned_process;

@@ -26,9 +26,9 @@ pub struct Assembler<S> {
     roots: Mutex<Roots>,
 }
 
-/// The cache of verified batch roots, and the registry that it was filled under.
+/// The cache of verified batch roots, and the generation of the registry that it was filled under.
 struct Roots {
-    registry: Digest,
+    generation: u64,
     verified: VerifiedRoots,
 }
 
@@ -45,7 +45,7 @@ impl<S: Store> Assembler<S> {
     pub fn new(hub: Arc<Hub<S>>) -> Self {
         Self {
             hub,
-            roots: Mutex::new(Roots { registry: Digest([0; 32]), verified: VerifiedRoots::default() }),
+            roots: Mutex::new(Roots { generation: 0, verified: VerifiedRoots::default() }),
         }
     }
 
@@ -62,9 +62,8 @@ impl<S: Store> Assembler<S> {
     fn verify_now<'a>(&self, batch: &'a [Record]) -> Vec<About<'a>> {
         let registry = self.hub.registry.get();
         let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
-        let fingerprint = schemas::registry::fingerprint(&registry);
-        if roots.registry != fingerprint {
-            roots.registry = fingerprint;
+        if roots.generation != registry.generation() {
+            roots.generation = registry.generation();
             roots.verified.clear();
         }
         let owned = batch.iter().enumerate().filter_map(|(index, record)| {

@@ -2,12 +2,12 @@
 //!
 //! The order decides what leaks to whom:
 //!
-//! 1. No record: NO_CARDS.
-//! 2. The name on file differs, or a phone number is on file and differs: IDENTITY_MISMATCH, before anything about
-//!    eligibility or cards is said to somebody who may be a stranger. In several internal sources one such record is enough.
-//! 3. What the person can mend at the bank: no usable phone on file, document expired, cardless payment not enabled. A record
-//!    without a phone number could not be compared in full, so nothing beyond that fact is said.
-//! 4. WITHHELD: after 3, so that it is said only to somebody whose name and phone both match.
+//! - No record: NO_CARDS.
+//! - The name on file differs, or a phone number is on file and differs: IDENTITY_MISMATCH, before anything about
+//!   eligibility or cards is said to somebody who may be a stranger. In several internal sources one such record is enough.
+//! - What the person can mend at the bank: no usable phone on file, document expired, cardless payment not enabled. A record
+//!   without a phone number could not be compared in full, so nothing beyond that fact is said.
+//! - WITHHELD: last, so that it is said only to somebody whose name and phone both match.
 
 use jiff::civil::Date;
 use schemas::wire::AnswerKind;

@@ -420,7 +420,7 @@ impl Stand {
         let mut config = Config::defaults(&self.bank);
         config.kafka = self.kafka.clone();
         config.registry.roots = roots().iter().map(|root| hex::encode(root.public().to_wire().raw)).collect();
-        config.registry.seen_file = self.seen_file();
+        config.registry.seen_file = Some(self.seen_file());
         config
     }
 

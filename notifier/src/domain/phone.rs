@@ -2,20 +2,17 @@
 
 use std::fmt;
 
+use schemas::identity::is_e164;
 use zeroize::Zeroizing;
 
 /// A plausible E.164 number. It does not print, and its memory is wiped.
 pub struct Phone(Zeroizing<String>);
 
 impl Phone {
-    /// Takes `text` over; `None` when it is no E.164 number: `+`, a digit that is not 0, 8 to 15 digits in all.
+    /// Takes `text` over; `None` when it is no E.164 number.
     pub fn parse(text: String) -> Option<Self> {
         let text = Zeroizing::new(text);
-        let digits = text.strip_prefix('+')?;
-        let plausible = (8..=15).contains(&digits.len())
-            && digits.bytes().all(|b| b.is_ascii_digit())
-            && !digits.starts_with('0');
-        plausible.then_some(Self(text))
+        is_e164(&text).then_some(Self(text))
     }
 
     /// The number, for the gateway alone.

@@ -12,6 +12,8 @@ use schemas::topics::{Spec, Topics};
 
 /// How long a real broker may take to make or delete topics.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a real broker may take to say that it is there.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The broker that a demo runs on.
 pub enum Broker {
@@ -55,7 +57,8 @@ impl Broker {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(ADMIN_TIMEOUT)).request_timeout(Some(ADMIN_TIMEOUT));
-        let made = admin(brokers)?
+        let admin = answering(brokers).await?;
+        let made = admin
             .create_topics(&new, &options)
             .await
             .map_err(|error| KafkaError::Unavailable(error.to_string()))?;
@@ -106,6 +109,16 @@ impl Broker {
             }
         }
     }
+}
+
+/// A client of a broker that is there: making topics would wait much longer for one that is not.
+async fn answering(brokers: &str) -> Result<AdminClient<DefaultClientContext>, KafkaError> {
+    let admin = admin(brokers)?;
+    let asked = tokio::task::spawn_blocking(move || {
+        admin.inner().fetch_metadata(None, ANSWER_WITHIN).map(|_| admin).map_err(|error| error.to_string())
+    });
+    let answer = asked.await.unwrap_or_else(|error| Err(error.to_string()));
+    answer.map_err(|error| KafkaError::Unavailable(format!("{brokers} does not answer: {error}")))
 }
 
 fn admin(brokers: &str) -> Result<AdminClient<DefaultClientContext>, KafkaError> {

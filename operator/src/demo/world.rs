@@ -4,6 +4,7 @@
 //! tested.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -47,6 +48,21 @@ pub struct Plan {
     pub slow: BTreeSet<BankId>,
     /// Whether the aggregator runs in this process.
     pub aggregator: bool,
+    /// What stands before the banks' own sources, for example a counter.
+    pub wrap: Option<Wrap>,
+}
+
+/// Puts a source of the caller's around a bank's own.
+#[derive(Clone)]
+pub struct Wrap(pub Arc<WrapSource>);
+
+/// From a bank and its source to the one that its connector asks.
+pub type WrapSource = dyn Fn(&BankId, Arc<dyn CardSource>) -> Arc<dyn CardSource> + Send + Sync;
+
+impl fmt::Debug for Wrap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Wrap")
+    }
 }
 
 impl Plan {
@@ -60,6 +76,7 @@ impl Plan {
             silent: BTreeSet::new(),
             slow: BTreeSet::new(),
             aggregator: true,
+            wrap: None,
         }
     }
 }
@@ -171,6 +188,16 @@ impl World {
         Ok(())
     }
 
+    /// Starts connectors of banks that the plan left silent; returns when they can be asked.
+    ///
+    /// # Errors
+    /// With the exit code of what stands in the way.
+    pub async fn start_banks(&mut self, plan: &Plan, banks: &[BankId]) -> Result<(), Failure> {
+        let started = futures::future::try_join_all(banks.iter().map(|bank| self.connector(plan, bank))).await?;
+        self.lifecycles.extend(started);
+        Ok(())
+    }
+
     /// How a client with this name reaches the broker.
     pub fn kafka(&self, client_id: &str) -> KafkaConfig {
         self.broker.client(client_id)
@@ -257,7 +284,7 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka(&format!("cardquery.connector.{bank}"));
         config.registry.roots = root_texts();
-        config.registry.seen_file = self.folder.path().join(format!("{bank}-registry-seen.json"));
+        config.registry.seen_file = Some(self.folder.path().join(format!("{bank}-registry-seen.json")));
         let secrets = bank_connector::Secrets {
             signing_key: sample::keys::signing(&name),
             opening_keys: vec![sample::keys::opening(&name)],
@@ -293,12 +320,16 @@ async fn source(plan: &Plan, bank: &BankId, folder: &Path) -> Result<Arc<dyn Car
     let covers = [MissingSource::Debit, MissingSource::Credit, MissingSource::Prepaid].into();
     let core = SqlSource::new(sample::core::source_config(&url), covers);
     let core = Arc::new(core.map_err(|error| Exit::Config.because(error))?);
-    Ok(if plan.down.contains(bank) {
+    let source: Arc<dyn CardSource> = if plan.down.contains(bank) {
         Arc::new(Down)
     } else if plan.slow.contains(bank) {
         Arc::new(Slow::new(core, plan.window / 8))
     } else {
         core
+    };
+    Ok(match &plan.wrap {
+        Some(Wrap(wrap)) => wrap(bank, source),
+        None => source,
     })
 }
 

@@ -105,7 +105,9 @@ pub fn people() -> Vec<Person> {
 /// [`FillError`].
 pub async fn fill(dir: &Path, bank: &BankId, seed: u64) -> Result<String, FillError> {
     let file = file();
-    let issuers = file.issuer.get(bank).ok_or_else(|| FillError::UnknownBank(bank.clone()))?;
+    if !file.issuer.contains_key(bank) {
+        return Err(FillError::UnknownBank(bank.clone()));
+    }
     let path = dir.join(format!("{bank}.db"));
     match std::fs::remove_file(&path) {
         Err(source) if source.kind() != io::ErrorKind::NotFound => {
@@ -118,20 +120,29 @@ pub async fn fill(dir: &Path, bank: &BankId, seed: u64) -> Result<String, FillEr
     let mut connection = options.connect().await?;
     sqlx::raw_sql(SCHEMA).execute(&mut connection).await?;
     let people: BTreeMap<_, _> = people().into_iter().map(|person| (person.key.clone(), person)).collect();
-    let mut ordinals = BTreeMap::new();
-    for (index, customer) in file.customer.iter().filter(|customer| customer.bank == *bank).enumerate() {
-        let person = &people[&customer.person];
+    for (index, (customer, cards)) in customers(&file, bank, seed).enumerate() {
         let number = format!("C{:06}", index + 1);
-        insert_customer(&mut connection, &number, customer, person).await?;
-        for card in &customer.cards {
-            let ordinal = ordinals.entry(&customer.person).or_insert(0);
-            let pan = card_number(&issuers[&card.card_type], seed, bank, &person.key, *ordinal);
-            insert_card(&mut connection, &number, &pan, card, &issuers[&card.card_type]).await?;
-            *ordinal += 1;
+        insert_customer(&mut connection, &number, customer, &people[&customer.person]).await?;
+        for Drawn { card, issuer, number: pan } in &cards {
+            insert_card(&mut connection, &number, pan, card, issuer).await?;
         }
     }
     connection.close().await?;
     Ok(format!("sqlite://{}", path.display()))
+}
+
+/// The full card numbers of `person` that [`fill`] writes with `seed`, by bank: what must never be seen outside a bank.
+///
+/// # Panics
+/// When the compiled-in data are damaged, which a test excludes.
+pub fn card_numbers(person: &Person, seed: u64) -> BTreeMap<BankId, Vec<String>> {
+    let file = file();
+    let numbers = |bank| {
+        let own = customers(&file, bank, seed).filter(|(customer, _)| customer.person == person.key);
+        own.flat_map(|(_, cards)| cards).map(|drawn| drawn.number).collect::<Vec<_>>()
+    };
+    let banks = file.issuer.keys().map(|bank| (bank.clone(), numbers(bank)));
+    banks.filter(|(_, numbers)| !numbers.is_empty()).collect()
 }
 
 /// The settings of a connector whose source is the file behind `url`: `deploy/sample/core/connector.toml`.
@@ -186,6 +197,32 @@ struct Card {
     status: String,
     opened: String,
     last_used: Option<String>,
+}
+
+/// A card with the number that was drawn for it.
+struct Drawn<'a> {
+    card: &'a Card,
+    issuer: &'a Issuer,
+    number: String,
+}
+
+/// What a bank has on file. A number depends on the person's cards there and on nobody else's.
+fn customers<'a>(
+    file: &'a File,
+    bank: &'a BankId,
+    seed: u64,
+) -> impl Iterator<Item = (&'a Customer, Vec<Drawn<'a>>)> {
+    let mut ordinals = BTreeMap::new();
+    file.customer.iter().filter(move |customer| customer.bank == *bank).map(move |customer| {
+        let ordinal: &mut u64 = ordinals.entry(&customer.person).or_default();
+        let drawn = customer.cards.iter().map(|card| {
+            let issuer = &file.issuer[bank][&card.card_type];
+            let number = card_number(issuer, seed, bank, &customer.person, *ordinal);
+            *ordinal += 1;
+            Drawn { card, issuer, number }
+        });
+        (customer, drawn.collect())
+    })
 }
 
 fn file() -> File {

@@ -11,7 +11,12 @@ const ROOTS: [&str; 3] = ["root/1", "root/2", "root/3"];
 
 /// The key that `party` signs with.
 pub fn signing(party: &PartyName) -> SigningKey {
-    SigningKey::from_seed(&seed(party.as_str(), "sign"))
+    SigningKey::from_seed(&signing_seed(party))
+}
+
+/// What a key file of `party` holds.
+pub fn signing_seed(party: &PartyName) -> [u8; 32] {
+    seed(party.as_str(), "sign")
 }
 
 /// The key that opens what others seal to `party`.

@@ -96,6 +96,25 @@ impl Sample {
             .collect()
     }
 
+    /// The next version of a party's entry after `change`, as a record key and an encoded `RegistryRecord`. Where
+    /// `change` adds keys, `rotation` is one that the party had before.
+    ///
+    /// # Errors
+    /// `PARTY_UNKNOWN` when the sample has no such party, `MESSAGE_MALFORMED`.
+    pub fn next_version(
+        &self,
+        party: &PartyName,
+        rotation: Option<&SigningKey>,
+        change: impl FnOnce(&mut wire::RegistryEntry),
+    ) -> Result<(String, Vec<u8>), Code> {
+        let mut named = self.entries().filter(|entry| record_key(entry).is_ok_and(|key| key == party.as_str()));
+        let mut entry = named.next().ok_or(Code::PARTY_UNKNOWN)?;
+        entry.version += 1;
+        change(&mut entry);
+        let roots = &keys::root_keys()[..ROOT_SIGNATURES];
+        Ok((record_key(&entry)?, sign_entry(&entry, roots, rotation).encode_to_vec()))
+    }
+
     fn entries(&self) -> impl Iterator<Item = wire::RegistryEntry> {
         let signs = |party: &PartyName| vec![sign_key(&keys::signing(party))];
         let hub = self.entry(PartyKind::Hub, schemas::registry::HUB, signs(&PartyName::hub()));

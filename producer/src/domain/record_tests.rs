@@ -99,7 +99,7 @@ fn a_part_that_is_too_large_for_its_bank_is_not_sealed_away() {
         subject: "s".into(),
         name: "王".into(),
         document_type: DocumentType::Passport,
-        document_number: "1".into(),
+        document_number: "E12345678".into(),
         phone: "+8613800000001".into(),
     };
     let choice = Choice {
