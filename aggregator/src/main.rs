@@ -1,11 +1,10 @@
 //! `aggregator`: the hub's service that assembles reports.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use aggregator::config::{Config, DEFAULTS, ENV_PREFIX, Secrets};
 use clap::Parser;
+use plumbing::cli::ServiceArgs;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::{cli, telemetry};
@@ -14,12 +13,8 @@ use plumbing::{cli, telemetry};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Settings that differ from the defaults.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Seconds to finish what is in flight after a signal to stop.
-    #[arg(long, default_value_t = 60)]
-    grace: u64,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 #[tokio::main]
@@ -28,7 +23,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config: Config = plumbing::config::load(DEFAULTS, args.config.as_deref(), ENV_PREFIX)
+    let config: Config = plumbing::config::load(DEFAULTS, args.service.config.as_deref(), ENV_PREFIX)
         .map_err(|error| error.exit().because(error))?;
     telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
@@ -38,5 +33,5 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
         .await
         .map_err(|error| error.exit().because(error))?;
     tracing::info!(listen = %running.addr, "ready");
-    Ok(lifecycle.run_until_signal(Duration::from_secs(args.grace)).await)
+    Ok(lifecycle.run_until_signal(args.service.grace).await)
 }

@@ -1,12 +1,11 @@
 //! Configuration: `config.default.toml` is the defaults and their documentation.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::config::ConfigError;
+use plumbing::config::{ConfigError, Faults};
 use plumbing::kafka::KafkaConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::BankId;
@@ -93,16 +92,6 @@ fn covers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Missing
         .collect()
 }
 
-/// Every rule that a configuration breaks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigFaults(Vec<String>);
-
-impl fmt::Display for ConfigFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
 impl Config {
     /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
     ///
@@ -122,7 +111,7 @@ impl Config {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub fn source(&self) -> Result<Several, ConfigFaults> {
+    pub fn source(&self) -> Result<Several, Faults> {
         let mut faults = Vec::new();
         if self.source.is_empty() {
             faults.push("source: at least one is needed".to_owned());
@@ -138,11 +127,11 @@ impl Config {
                 }
             }
         }
-        if faults.is_empty() { Ok(Several::new(parts)) } else { Err(ConfigFaults(faults)) }
+        Faults::check(faults).map(|()| Several::new(parts))
     }
 
     /// Checks what types cannot, all of it at once.
-    pub(crate) fn check(&self) -> Result<(), ConfigFaults> {
+    pub(crate) fn check(&self) -> Result<(), Faults> {
         let mut faults = Vec::new();
         let limits = &self.limits;
         for (key, value) in [
@@ -170,7 +159,7 @@ impl Config {
         if let Err(fault) = self.registry.roots() {
             faults.push(fault.to_string());
         }
-        if faults.is_empty() { Ok(()) } else { Err(ConfigFaults(faults)) }
+        Faults::check(faults)
     }
 }
 

@@ -1,12 +1,11 @@
 //! `bank-connector`: answers requests out of a bank's own systems.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bank_connector::{Config, Secrets};
 use clap::Parser;
+use plumbing::cli::ServiceArgs;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::{cli, telemetry};
@@ -15,12 +14,8 @@ use plumbing::{cli, telemetry};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Settings that differ from the defaults.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Seconds to finish what is in flight after a signal to stop.
-    #[arg(long, default_value_t = 60)]
-    grace: u64,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 #[tokio::main]
@@ -29,7 +24,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.as_deref()).map_err(|error| error.exit().because(error))?;
+    let config = Config::load(args.service.config.as_deref()).map_err(|error| error.exit().because(error))?;
     telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::NoInput.because(error))?;
@@ -38,5 +33,5 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     bank_connector::start(config, secrets, Arc::new(source), &mut lifecycle)
         .await
         .map_err(|error| error.exit().because(error))?;
-    Ok(lifecycle.run_until_signal(Duration::from_secs(args.grace)).await)
+    Ok(lifecycle.run_until_signal(args.service.grace).await)
 }

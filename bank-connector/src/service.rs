@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use jiff::tz;
+use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::kafka::{
     Commit, Consumer, ConsumerConfig, ConsumerError, ConsumerHandle, KafkaError, Lanes, Producer,
@@ -14,7 +15,7 @@ use schemas::topics::Topics;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{Config, ConfigFaults};
+use crate::config::Config;
 use crate::domain::cancelled::Cancelled;
 use crate::edge::clock::{Clock, system_clock};
 use crate::edge::lookup::Lookups;
@@ -32,7 +33,7 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(20);
 pub enum StartError {
     /// The configuration is wrong.
     #[error("the configuration is wrong:\n{0}")]
-    Config(#[from] ConfigFaults),
+    Config(#[from] Faults),
     /// The registry cannot be followed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

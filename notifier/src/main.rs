@@ -1,11 +1,10 @@
 //! The notifier.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
 use notifier::{Config, Secrets};
+use plumbing::cli::ServiceArgs;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::{cli, telemetry};
@@ -14,12 +13,8 @@ use plumbing::{cli, telemetry};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Settings over the defaults.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Seconds that SMS in flight may take after a signal to stop.
-    #[arg(long, default_value_t = 60)]
-    grace: u64,
+    #[command(flatten)]
+    service: ServiceArgs,
 }
 
 #[tokio::main]
@@ -28,7 +23,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.as_deref()).map_err(|error| error.exit().because(error))?;
+    let config = Config::load(args.service.config.as_deref()).map_err(|error| error.exit().because(error))?;
     telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;
@@ -37,5 +32,5 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     notifier::start(config, secrets, gateway, &mut lifecycle)
         .await
         .map_err(|error| error.exit().because(error))?;
-    Ok(lifecycle.run_until_signal(Duration::from_secs(args.grace)).await)
+    Ok(lifecycle.run_until_signal(args.service.grace).await)
 }

@@ -3,11 +3,28 @@
 use std::error::Error;
 use std::future::Future;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
 use crate::exit::{Exit, Failure};
+
+/// What every service's command line takes.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ServiceArgs {
+    /// Settings that differ from the defaults.
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seconds to finish what is in flight after a signal to stop.
+    #[arg(long, default_value = "60", value_parser = seconds)]
+    pub grace: Duration,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse().map(Duration::from_secs).map_err(|_| "a whole number of seconds".to_owned())
+}
 
 /// Parses the command line, runs the service, and says on standard error why it failed, with all causes.
 ///

@@ -17,6 +17,21 @@ use crate::exit::Exit;
 /// Between the parts of a variable's name: `PREFIX__SECTION__KEY`.
 const SEPARATOR: &str = "__";
 
+/// Every rule that a configuration breaks, one line each: whoever mends one sees the others as well.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{}", .0.join("\n"))]
+pub struct Faults(Vec<String>);
+
+impl Faults {
+    /// `Ok` when there are none.
+    ///
+    /// # Errors
+    /// The faults.
+    pub fn check(faults: Vec<String>) -> Result<(), Self> {
+        if faults.is_empty() { Ok(()) } else { Err(Self(faults)) }
+    }
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {

@@ -1,12 +1,11 @@
 //! Configuration: `config.default.toml` is the defaults and their documentation.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plumbing::config::ConfigError;
+use plumbing::config::{ConfigError, Faults};
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::registry::RegistryConfig;
@@ -98,16 +97,6 @@ pub struct Secrets {
     pub signing_key: SigningKey,
 }
 
-/// Every rule that a configuration breaks.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigFaults(Vec<String>);
-
-impl fmt::Display for ConfigFaults {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join("\n"))
-    }
-}
-
 impl Config {
     /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
     ///
@@ -121,12 +110,12 @@ impl Config {
     ///
     /// # Errors
     /// Every rule that is broken.
-    pub fn validate(&self) -> Result<(), ConfigFaults> {
+    pub fn validate(&self) -> Result<(), Faults> {
         self.policy().map(drop)
     }
 
     /// The gates of a configuration that breaks no rule.
-    pub(crate) fn policy(&self) -> Result<Policy, ConfigFaults> {
+    pub(crate) fn policy(&self) -> Result<Policy, Faults> {
         let mut faults = Vec::new();
         if !self.dev {
             faults.push(
@@ -168,9 +157,7 @@ impl Config {
         if let Err(fault) = self.registry.roots() {
             faults.push(fault.to_string());
         }
-        if !faults.is_empty() {
-            return Err(ConfigFaults(faults));
-        }
+        Faults::check(faults)?;
         Ok(Policy {
             open_regions: self.policy.open_regions.clone(),
             consent_texts: consent_texts().iter().map(|text| text.sha256).collect(),

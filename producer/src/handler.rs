@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::kafka::{Fold, KafkaError, Position, ProduceError};
 use plumbing::lifecycle::Lifecycle;
@@ -27,7 +28,7 @@ use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use tokio::sync::Semaphore;
 
-use crate::config::{Config, ConfigFaults, Secrets};
+use crate::config::{Config, Secrets};
 use crate::domain::banks::{self, Bank};
 use crate::domain::request::SubmitRequest;
 use crate::domain::{gates, record, repeat};
@@ -65,7 +66,7 @@ pub struct Submitted {
 pub enum StartError {
     /// The configuration breaks rules.
     #[error(transparent)]
-    Config(#[from] ConfigFaults),
+    Config(#[from] Faults),
     /// The registry cannot be followed.
     #[error(transparent)]
     Registry(#[from] RegistryError),

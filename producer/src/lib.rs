@@ -31,7 +31,7 @@ use std::sync::Arc;
 use plumbing::lifecycle::Lifecycle;
 use tokio::net::TcpListener;
 
-pub use config::{Config, ConfigFaults, HttpConfig, HubConfig, PolicyConfig, PublishConfig, Secrets};
+pub use config::{Config, HttpConfig, HubConfig, PolicyConfig, PublishConfig, Secrets};
 pub use domain::banks::{Bank, Names};
 pub use domain::identity::{Identity, IdentityError, MAX_DOCUMENT_NUMBER, MAX_NAME};
 pub use domain::request::{Consent, SubmitRequest};

@@ -1,10 +1,9 @@
 //! `producer`: takes queries from a wallet's back end.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::Parser;
+use plumbing::cli::ServiceArgs;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::{cli, telemetry};
@@ -14,15 +13,11 @@ use producer::{Config, Secrets};
 #[derive(Parser)]
 #[command(version)]
 struct Args {
-    /// Settings that differ from the defaults.
-    #[arg(short, long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    #[command(flatten)]
+    service: ServiceArgs,
     /// Take queries from anybody on this machine: no caller authentication, loopback only.
     #[arg(long)]
     dev: bool,
-    /// Seconds that open requests and unacknowledged records may take after a signal to stop.
-    #[arg(long, default_value_t = 60)]
-    grace: u64,
 }
 
 #[tokio::main]
@@ -31,7 +26,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config = Config::load(args.config.as_deref()).map_err(|error| error.exit().because(error))?;
+    let config = Config::load(args.service.config.as_deref()).map_err(|error| error.exit().because(error))?;
     let config = Config { dev: args.dev, ..config };
     config.validate().map_err(|faults| Exit::Config.because(faults))?;
     let secrets = Secrets::load(&config).map_err(|error| Exit::NoInput.because(error))?;
@@ -39,5 +34,5 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     tracing::info!(?config, "starting");
     let mut lifecycle = Lifecycle::new();
     producer::start(config, secrets, &mut lifecycle).await.map_err(|error| error.exit().because(error))?;
-    Ok(lifecycle.run_until_signal(Duration::from_secs(args.grace)).await)
+    Ok(lifecycle.run_until_signal(args.service.grace).await)
 }

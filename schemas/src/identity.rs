@@ -23,8 +23,9 @@ pub fn is_document_number(kind: DocumentType, number: &str) -> bool {
         | DocumentType::HkMacaoPermit
         | DocumentType::TaiwanPermit
         | DocumentType::ForeignPermanentResident => {
-            let allowed =
-                |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'(' | b')');
+            let allowed = |byte: u8| {
+                byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'(' | b')')
+            };
             (5..=32).contains(&number.len()) && number.bytes().all(allowed)
         }
     }
@@ -95,7 +96,9 @@ mod tests {
     #[test]
     fn a_phone_number_is_in_e_164() {
         assert!(is_e164("+8613800000001") && is_e164("+85212345678"));
-        for wrong in ["", "+", "13800000001", "+0138000000", "+1234567", "+1234567890123456", "+8613８00000001"] {
+        for wrong in
+            ["", "+", "13800000001", "+0138000000", "+1234567", "+1234567890123456", "+8613８00000001"]
+        {
             assert!(!is_e164(wrong), "{wrong}");
         }
     }

@@ -91,8 +91,12 @@ impl Insider {
 
     /// Writes one record; returns when the broker has it.
     pub async fn write(&self, topic: &str, key: &str, value: Vec<u8>) -> Position {
-        let record =
-            OutRecord { topic: topic.to_owned(), key: Some(key.as_bytes().to_vec()), value, headers: Vec::new() };
+        let record = OutRecord {
+            topic: topic.to_owned(),
+            key: Some(key.as_bytes().to_vec()),
+            value,
+            headers: Vec::new(),
+        };
         self.0.send(record).await.expect("the broker takes it")
     }
 }
@@ -102,7 +106,7 @@ impl Insider {
 pub struct HandBank {
     /// Which one.
     pub id: BankId,
-    /// Its key; another one in its place is a stolen or a made-up one.
+    /// What it signs with.
     pub signing: SigningKey,
     opening: OpeningKey,
 }
@@ -120,7 +124,16 @@ impl HandBank {
     /// A sample bank.
     pub fn new(id: &BankId) -> Self {
         let party = PartyName::bank(id);
-        Self { id: id.clone(), signing: sample::keys::signing(&party), opening: sample::keys::opening(&party) }
+        Self {
+            id: id.clone(),
+            signing: sample::keys::signing(&party),
+            opening: sample::keys::opening(&party),
+        }
+    }
+
+    /// The same bank with another key: a rotated, a stolen or a made-up one.
+    pub fn with_key(self, signing: SigningKey) -> Self {
+        Self { signing, ..self }
     }
 
     /// Does everything that a connector does before it looks up.
@@ -157,7 +170,9 @@ impl HandBank {
     pub fn prove(&self, header: &Bytes, signed_at: UnixMillis) -> wire::BatchProof {
         let headers = std::slice::from_ref(header);
         let nonce = Nonce(*uuid::Uuid::now_v7().as_bytes());
-        batch::sign_batch(&self.id, &self.signing, nonce, headers, signed_at).expect("a batch of one").remove(0)
+        batch::sign_batch(&self.id, &self.signing, nonce, headers, signed_at)
+            .expect("a batch of one")
+            .remove(0)
     }
 }
 
@@ -198,7 +213,13 @@ struct Counted {
 
 impl CardSource for Counted {
     fn look_up<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Found, SourceError>> {
-        *self.lookups.0.lock().unwrap_or_else(PoisonError::into_inner).entry(self.bank.clone()).or_default() += 1;
+        *self
+            .lookups
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(self.bank.clone())
+            .or_default() += 1;
         self.source.look_up(identity)
     }
 }

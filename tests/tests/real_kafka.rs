@@ -87,7 +87,7 @@ async fn the_whole_flow_passes_and_keys_lie_where_the_java_client_puts_them() {
     witness
         .until("an accepted SMS per query", WITHIN, |seen| accepted(seen, &sms).len() >= queries.len())
         .await;
-    let seen = witness.to_end().await;
+    let seen = witness.read_to_end().await;
     one_sms_per_query(seen, &sms, &queries);
     for _ in &queries {
         world.inbox.try_recv().expect("an accepted SMS has arrived");
@@ -113,7 +113,7 @@ async fn the_demo_on_a_real_broker_prints_its_document_and_leaves_no_topic() {
     let arguments = ["demo", "--json", "--window", "10s", "--brokers", server.bootstrap()];
     let mut demo = ChildProcess::spawn("cardquery", &arguments, &[]);
     let admin = admin(&server);
-    eventually("the demo makes its 37 topics", || topics(&admin, "demo-").len() == 37 || !demo.is_running())
+    eventually("the demo makes its 37 topics", || topics(&admin, "").len() >= 37 || !demo.is_running())
         .await;
     assert!(demo.is_running(), "the demo ended early:\n{}", demo.stderr());
 
@@ -125,11 +125,8 @@ async fn the_demo_on_a_real_broker_prints_its_document_and_leaves_no_topic() {
     assert_eq!(document["coverage"].as_array().map(Vec::len), Some(14));
     assert_eq!(document["report"]["banks"].as_array().map(Vec::len), Some(12));
     assert_eq!(document["sms"].as_array().map(Vec::len), Some(1));
-    // The broker has answered that they are deleted; the metadata of this client follows a little later.
-    eventually("no topic is left", || {
-        topics(&admin, "demo-").is_empty() && topics(&admin, "dlq.").is_empty()
-    })
-    .await;
+    // The broker has answered that they are deleted; its metadata follow a little later.
+    eventually("no topic is left", || topics(&admin, "").keys().all(|name| name.starts_with("__"))).await;
 }
 
 /// Five queries of fourteen banks, and an aggregator that is killed with SIGKILL before the first reply, between
@@ -178,7 +175,7 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
     // Found in the topic by a restart: registered as the store is rebuilt, and asked by nobody before.
     queries.push(submit(&wallet, "wang", &all).await);
     assert!(
-        in_topics(witness.to_end().await, &replies).is_empty(),
+        in_topics(witness.read_to_end().await, &replies).is_empty(),
         "no bank has replied before the first kill"
     );
 
@@ -229,7 +226,7 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
         final_state(&wallet, query, "FINAL_ALL_ANSWERED").await;
         before.push(view(&wallet, query).await);
     }
-    let notices = on(witness.to_end().await, &notice).count();
+    let notices = on(witness.read_to_end().await, &notice).count();
     hub.kill_9();
 
     ready.insert("6 killed after everything", hub.start().await);
@@ -251,14 +248,14 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
     queries.push(submit(&wallet, "li", &all[..1]).await);
     let last = queries.last().map(|query| query.reference.query.to_string()).unwrap_or_default();
     witness
-        .until("the SMS of a last query", WITHIN, |seen| accepted(seen, &sms).iter().any(|key| *key == last))
+        .until("the SMS of a last query", WITHIN, |seen| accepted(seen, &sms).contains(&last))
         .await;
     assert_eq!(hub.terminate().await, 0);
 
     ready.insert("7 ended with SIGTERM", hub.start().await);
     assert_eq!(hub.terminate().await, 0);
 
-    let seen = witness.to_end().await;
+    let seen = witness.read_to_end().await;
     one_sms_per_query(seen, &sms, &queries.iter().collect::<Vec<_>>());
     no_dead_letters(seen);
     one_report_id_per_query(seen, &event, &queries);

@@ -43,10 +43,7 @@ struct About<'a> {
 impl<S: Store> Assembler<S> {
     /// A handler on `hub`.
     pub fn new(hub: Arc<Hub<S>>) -> Self {
-        Self {
-            hub,
-            roots: Mutex::new(Roots { generation: 0, verified: VerifiedRoots::default() }),
-        }
+        Self { hub, roots: Mutex::new(Roots { generation: 0, verified: VerifiedRoots::default() }) }
     }
 
     async fn verify<'a>(&self, batch: &'a [Record]) -> Result<Vec<About<'a>>, KafkaError> {

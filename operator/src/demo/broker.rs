@@ -1,8 +1,8 @@
 //! The broker under a demo: in this process, or a real one with topics of its own.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use plumbing::kafka::{KafkaConfig, KafkaError};
+use plumbing::kafka::{KafkaConfig, KafkaError, Watermarks};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -12,6 +12,7 @@ use schemas::topics::{Spec, Topics};
 
 /// How long a real broker may take to make or delete topics.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(100);
 /// How long a real broker may take to say that it is there.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
@@ -66,11 +67,30 @@ impl Broker {
             brokers: brokers.to_owned(),
             topics: topics.iter().map(|(name, _)| name.clone()).collect(),
         };
-        match made.into_iter().find_map(Result::err) {
-            None => Ok(broker),
-            Some((topic, code)) => {
+        let usable = match made.into_iter().find_map(Result::err) {
+            None => broker.led().await,
+            Some((topic, code)) => Err(KafkaError::Unavailable(format!("{topic}: {code}"))),
+        };
+        match usable {
+            Ok(()) => Ok(broker),
+            Err(error) => {
                 broker.stop().await;
-                Err(KafkaError::Unavailable(format!("{topic}: {code}")))
+                Err(error)
+            }
+        }
+    }
+
+    /// Returns once every partition is led: the controller has made a topic before the brokers serve it.
+    async fn led(&self) -> Result<(), KafkaError> {
+        let Self::Real { topics, .. } = self else { return Ok(()) };
+        let watermarks = Watermarks::new(&self.client("cardquery.demo"))?;
+        let deadline = Instant::now() + ADMIN_TIMEOUT;
+        loop {
+            let ends = watermarks.end_offsets(topics).await;
+            match ends.into_values().find_map(Result::err) {
+                None => return Ok(()),
+                Some(error) if Instant::now() > deadline => return Err(error),
+                Some(_) => tokio::time::sleep(POLL).await,
             }
         }
     }

@@ -77,7 +77,7 @@ impl Wallet {
         let choice = Choice {
             region: region.to_owned(),
             banks: banks.iter().filter_map(|bank| bank.parse().ok()).collect(),
-            text: producer::consent_texts()[0].clone(),
+            text: producer::consent_texts()[0],
             risk: wallet::no_risk(),
         };
         let prepared = wallet::prepare(person, &choice, now)?;

@@ -142,9 +142,13 @@ mod tests {
 
     #[test]
     fn the_longest_identity_fits_its_seal() {
-        let longest =
-            Identity::new("王".repeat(133), DocumentType::Passport, "9".repeat(MAX_DOCUMENT_NUMBER), "+861380000000011")
-                .expect("valid");
+        let longest = Identity::new(
+            "王".repeat(133),
+            DocumentType::Passport,
+            "9".repeat(MAX_DOCUMENT_NUMBER),
+            "+861380000000011",
+        )
+        .expect("valid");
         let reference = Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() };
         let binding =
             Binding { reference: &reference, party: "alpha", expires_at: UnixMillis(0), context: &[] };

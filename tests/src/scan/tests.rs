@@ -88,7 +88,8 @@ fn a_pair_is_found_in_protobuf() {
     let card = schemas::wire::Card { first4: "6299".to_owned(), last4: "0018".to_owned(), ..Default::default() };
     let bytes = prost::Message::encode_to_vec(&card);
     assert_eq!(found(&bytes), [(Kind::FirstAndLast, Encoding::Raw)]);
-    assert_eq!(found(format!("{card:?}").as_bytes()), [(Kind::FirstAndLast, Encoding::Raw)]);
+    let printed = br#"Card { kind: 1, first4: "6299", last4: "0018", pan_length: 19 }"#;
+    assert_eq!(found(printed), [(Kind::FirstAndLast, Encoding::Raw)]);
 }
 
 #[test]

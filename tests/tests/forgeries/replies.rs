@@ -83,11 +83,13 @@ pub(crate) async fn forgeries_are_refused_and_the_honest_reply_behind_them_count
         let index = n as usize;
         let bank = &banks[index];
         let answer = answer(n);
-        let case = case(stage, (&query, other), (bank, &banks[(index + 1) % banks.len()]), class, &answer).await;
+        let case =
+            case(stage, (&query, other), (bank, &banks[(index + 1) % banks.len()]), class, &answer).await;
         if let Some(change) = class.entry {
             let party = PartyName::bank(bank);
             let rotation = Some(bank_key(bank));
-            let next = stage.world.sample.next_version(&party, rotation.as_ref(), |entry| change(bank, entry));
+            let next =
+                stage.world.sample.next_version(&party, rotation.as_ref(), |entry| change(bank, entry));
             let (key, value) = next.expect("the next version");
             stage.insider.write(&stage.topics().registry(), &key, value).await;
         }
@@ -106,7 +108,8 @@ pub(crate) async fn forgeries_are_refused_and_the_honest_reply_behind_them_count
     stage.finalised(&query).await;
     let opened = stage.open(&query).await;
     assert!(opened.complete);
-    let told: BTreeMap<_, _> = opened.banks.iter().map(|bank| (bank.bank.clone(), bank.answer.clone())).collect();
+    let told: BTreeMap<_, _> =
+        opened.banks.iter().map(|bank| (bank.bank.clone(), bank.answer.clone())).collect();
     let honest = answers.into_iter().map(|(bank, answer)| (bank, Some(answer))).collect();
     assert_eq!(told, honest, "exactly the honest answers");
     assert!(opened.banks.iter().all(|bank| bank.verified == Some(Ok(()))), "with valid signatures");
@@ -122,7 +125,7 @@ async fn case(
     class: &Class,
     answer: &wire::Answer,
 ) -> Case {
-    let bank = HandBank { signing: (class.honest_key)(bank), ..HandBank::new(bank) };
+    let bank = HandBank::new(bank).with_key((class.honest_key)(bank));
     let neighbour = HandBank::new(neighbour);
     let asked = stage.asked(&bank, query).await;
     let word = bank.answered(&asked, answer);
@@ -156,7 +159,7 @@ fn answer(n: u32) -> wire::Answer {
 impl Case {
     /// The honest word, signed with another key.
     fn signed_by(&self, key: SigningKey) -> Vec<u8> {
-        let bank = HandBank { signing: key, ..self.bank.clone() };
+        let bank = self.bank.clone().with_key(key);
         reply_record(bank.reply(&self.asked, self.word.clone(), now()))
     }
 
@@ -274,10 +277,7 @@ fn other_query(case: &Case) -> Vec<Forged> {
     vec![
         (reply_record(elsewhere.clone()), Code::WRONG_RECORD_KEY),
         (case.altered(|reply| reply.proof.clone_from(&elsewhere.proof)), Code::BATCH_PROOF_INVALID),
-        (
-            case.altered(|reply| reply.sealed_answer = elsewhere.sealed_answer.clone()),
-            Code::DIGEST_MISMATCH,
-        ),
+        (case.altered(|reply| reply.sealed_answer = elsewhere.sealed_answer.clone()), Code::DIGEST_MISMATCH),
         (reply_record(case.bank.reply(&case.asked, word, now())), Code::REPORT_KEY_MISMATCH),
     ]
 }

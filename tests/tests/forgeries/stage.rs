@@ -86,7 +86,8 @@ impl Stage {
     }
 
     pub(crate) async fn answered(&self, query: &Submitted, count: u32) {
-        eventually("one more answer", async || (self.status(query).await.answered == count).then_some(())).await;
+        eventually("one more answer", async || (self.status(query).await.answered == count).then_some(()))
+            .await;
     }
 
     /// Waits for the end of a query that every bank answers.
@@ -151,8 +152,7 @@ impl Stage {
             ["topic", "partition", "offset"].map(|name| text(record, &format!("__dlq.errors.{name}")))
         };
         let here = [position.topic.to_string(), position.partition.to_string(), position.offset.to_string()];
-        let letter =
-            self.log.wait_for(&topic, |record| (from(record) == here).then(|| record.clone())).await;
+        let letter = self.log.wait_for(&topic, |record| (from(record) == here).then(|| record.clone())).await;
         assert_eq!(text(&letter, "cardquery-error-code"), code.as_str(), "{what}");
         assert_eq!(text(&letter, "__dlq.errors.message"), code.as_str(), "{what}: no free text");
         let class = if code == Code::MESSAGE_MALFORMED { "poison" } else { "rejected" };

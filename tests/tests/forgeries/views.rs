@@ -33,7 +33,7 @@ async fn view(stage: &Stage, grant: &Grant) -> Answer {
 }
 
 /// Presents the bytes of a grant.
-pub(crate) async fn present(stage: &Stage, query: QueryId, grant: Bytes) -> Answer {
+async fn present(stage: &Stage, query: QueryId, grant: Bytes) -> Answer {
     stage.post(&format!("/v1/queries/{query}/report"), PROTOBUF, grant).await
 }
 
@@ -41,7 +41,10 @@ fn is_viewed(message: &event_record::Message) -> bool {
     matches!(message, event_record::Message::Viewed(_))
 }
 
-pub(crate) async fn a_report_is_only_for_its_own_device_person_and_grant(stage: &mut Stage, query: &Submitted) {
+pub(crate) async fn a_report_is_only_for_its_own_device_person_and_grant(
+    stage: &mut Stage,
+    query: &Submitted,
+) {
     // The forger's own look at the report was one view.
     let views = async |stage: &Stage, count: usize| {
         eventually("viewed", async || (stage.events(query, is_viewed) == count).then_some(())).await;
@@ -58,8 +61,11 @@ pub(crate) async fn a_report_is_only_for_its_own_device_person_and_grant(stage: 
     assert_eq!(foreign, missing, "missing and foreign are alike to the byte");
 
     let three_minutes_ago = now().before(Duration::from_secs(180));
-    let expired =
-        Grant { issued_at: three_minutes_ago, expires_at: three_minutes_ago + MAX_GRANT_VALIDITY, ..grant(query) };
+    let expired = Grant {
+        issued_at: three_minutes_ago,
+        expires_at: three_minutes_ago + MAX_GRANT_VALIDITY,
+        ..grant(query)
+    };
     view(stage, &expired).await.is(Code::GRANT_EXPIRED, "an old grant");
 
     let good = grant(query);
@@ -86,7 +92,8 @@ pub(crate) async fn a_withdrawn_query_takes_no_reply_and_sends_no_sms(stage: &mu
     let mut late = Vec::new();
     for bank in &banks {
         let asked = stage.asked(bank, query).await;
-        let answer = wire::Answer { kind: AnswerKind::NoCards.into(), as_of_ms: now().0, ..Default::default() };
+        let answer =
+            wire::Answer { kind: AnswerKind::NoCards.into(), as_of_ms: now().0, ..Default::default() };
         let word: Word = bank.answered(&asked, &answer);
         late.push((bank, reply_record(bank.reply(&asked, word, now()))));
     }
@@ -126,7 +133,10 @@ pub(crate) async fn a_withdrawn_query_takes_no_reply_and_sends_no_sms(stage: &mu
     assert_eq!(told(|message| matches!(message, event_record::Message::Withdrawn(_))), 1);
     assert_eq!(told(|message| matches!(message, event_record::Message::ReportReady(_))), 0);
     let notices = stage.log.of(&stage.topics().notice());
-    assert!(notices.iter().all(|notice| notice.key.as_deref() != Some(key.as_bytes())), "no notice, so no SMS");
+    assert!(
+        notices.iter().all(|notice| notice.key.as_deref() != Some(key.as_bytes())),
+        "no notice, so no SMS"
+    );
     assert!(stage.world.inbox.try_recv().is_err(), "no SMS");
 }
 

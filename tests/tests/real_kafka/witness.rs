@@ -61,7 +61,7 @@ impl Witness {
     }
 
     /// Reads on to the ends that the partitions have now.
-    pub(crate) async fn to_end(&mut self) -> &[Seen] {
+    pub(crate) async fn read_to_end(&mut self) -> &[Seen] {
         let ends = block_in_place(|| ends(&self.consumer, &self.partitions));
         self.until("the end of every partition", READ_WITHIN, |seen| {
             let mut next = BTreeMap::new();
