@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use plumbing::kafka::{KafkaError, Record, Watermarks, follow, read_to_end};
+use plumbing::kafka::{Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -83,4 +83,49 @@ async fn one_broken_partition_does_not_hide_the_end_offsets_of_the_others() {
     assert_eq!(ends[&("things".to_owned(), 0)], Ok(7));
     assert!(matches!(ends[&("broken".to_owned(), 0)], Err(KafkaError::Unavailable(_))));
     assert_eq!(ends[&("nothing".to_owned(), -1)], Err(KafkaError::UnknownTopic("nothing".into())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
+    let stand = Stand::new(&[("sums", 1)]);
+    stand.fill("sums", 1..=10).await;
+    let stop = CancellationToken::new();
+    let add = |sum: &mut u32, record: Record| {
+        *sum += std::str::from_utf8(&record.value).expect("text").parse::<u32>().expect("a number");
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "sums".into(), 0, add, stop.clone());
+    let fold = soon("the end", fold).await.expect("readable");
+    assert_eq!(*fold.get(), 55, "everything that was there at the start");
+
+    let before = fold.get();
+    let mut changes = fold.changes();
+    stand.fill("sums", 11..=20).await;
+    soon("the present end", fold.catch_up()).await.expect("readable");
+    assert_eq!(*fold.get(), 210);
+    assert_eq!(*before, 55, "a snapshot stays what it was");
+    assert!(soon("a change", changes.next()).await.is_some());
+
+    stop.cancel();
+    let ended = async { while changes.next().await.is_some() {} };
+    soon("the end of changes", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_none() {
+    let stand = Stand::new(&[("things", 1), ("others", 1)]);
+    stand.fill("things", 0..30).await;
+    stand.fill("others", 100..130).await;
+    let reader = RecordReader::new(&stand.kafka()).expect("reader");
+    let at = |topic: &str, offset| Position { topic: topic.into(), partition: 0, offset };
+    for (topic, offset, expected) in
+        [("things", 7, "7"), ("others", 7, "107"), ("things", 29, "29"), ("things", 0, "0"), ("things", 7, "7")]
+    {
+        let record = soon("the record", reader.read(at(topic, offset))).await.expect("readable");
+        let record = record.expect("is there");
+        assert_eq!(record.position, at(topic, offset));
+        assert_eq!(record.value.as_ref(), expected.as_bytes());
+    }
+    assert_eq!(soon("an answer", reader.read(at("things", 30))).await, Ok(None));
+    assert_eq!(soon("an answer", reader.read(at("things", -1))).await, Ok(None));
 }
