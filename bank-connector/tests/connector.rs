@@ -71,7 +71,7 @@ fn altered(query: &Query, change: impl FnOnce(&mut wire::BankStatement)) -> Bank
     BankShare { statement_sha256: Digest::of(&statement.body), statement, ..query.share.clone() }
 }
 
-/// FAULTS T25.
+/// A consent under another identity or report key.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_insider_at_the_hub_gets_nothing_looked_up_and_the_untouched_twin_is_answered() {
     let core = Core::new();

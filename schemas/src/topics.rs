@@ -74,7 +74,7 @@ const KIB: usize = 1024;
 const DEAD_LETTER_ROOM: usize = 16 * KIB;
 
 impl Family {
-    /// Every row, in the order of DESIGN.
+    /// Every row.
     pub const ALL: [Family; 11] = [
         Family::Query,
         Family::Event,
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn sealed_content_dies_before_the_erase_instant() {
-        // Checks of the broker and a delayed delete add about an hour: TRAPS B3.
+        // The broker deletes whole segments, looks every five minutes and waits a minute more: an hour covers it.
         let earliest_erase = DAY * 7;
         for family in Family::ALL {
             let spec = family.spec();

@@ -275,7 +275,7 @@ fn finalise(open: Collecting, suspended: &BTreeSet<BankId>, finalised_at: UnixMi
     Final { kind, finalised_at, outcomes }
 }
 
-/// Exactly one outcome, by precedence (DESIGN, States and outcomes).
+/// Exactly one outcome, by precedence: what the bank said, then what is known of it.
 fn outcome(pair: &Pair, suspended: bool) -> BankOutcome {
     match &pair.closed {
         Some(Closed { outcome: Closing::Answered, .. }) => BankOutcome::Answered,

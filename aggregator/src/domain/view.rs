@@ -1,15 +1,23 @@
 //! Who may read a report.
 
 use schemas::codes::Code;
+use schemas::time::UnixMillis;
 use schemas::view::Grant;
 
 use super::query::{Final, Query, State};
+use super::window::Window;
 
-/// Whether `grant` opens the report of `query` (`None` when there is no such query). Missing and foreign are alike.
+/// Whether `grant` opens the report of `query` (`None` when there is no such query) at `now`. Missing and foreign are
+/// alike.
 ///
 /// # Errors
-/// `QUERY_NOT_FOUND`, `QUERY_REJECTED`, `QUERY_WITHDRAWN`, `REPORT_NOT_READY`, `DEVICE_MISMATCH`.
-pub fn may_view<'a>(query: Option<&'a Query>, grant: &Grant) -> Result<&'a Final, Code> {
+/// `QUERY_NOT_FOUND`, `QUERY_REJECTED`, `QUERY_WITHDRAWN`, `REPORT_NOT_READY`, `REPORT_ERASED`, `DEVICE_MISMATCH`.
+pub fn may_view<'a>(
+    query: Option<&'a Query>,
+    grant: &Grant,
+    window: &Window,
+    now: UnixMillis,
+) -> Result<&'a Final, Code> {
     let query = query
         .filter(|query| query.reference == grant.reference && query.subject == grant.subject)
         .ok_or(Code::QUERY_NOT_FOUND)?;
@@ -19,6 +27,10 @@ pub fn may_view<'a>(query: Option<&'a Query>, grant: &Grant) -> Result<&'a Final
         State::Withdrawn { .. } => return Err(Code::QUERY_WITHDRAWN),
         State::Rejected(_) => return Err(Code::QUERY_REJECTED),
     };
+    // Views stop at the erase instant, whenever the content itself goes.
+    if window.is_erased(&query.times, now) {
+        return Err(Code::REPORT_ERASED);
+    }
     if query.report_key != grant.report_key {
         return Err(Code::DEVICE_MISMATCH);
     }

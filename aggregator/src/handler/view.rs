@@ -72,7 +72,7 @@ impl<S: Store> Hub<S> {
     async fn grant_view(&self, grant: &Grant, digest: Digest, now: UnixMillis) -> Result<Final, Code> {
         let mut tx = self.store.begin().await?;
         let query = tx.lock(&BTreeSet::from([grant.reference.clone()])).await?.remove(&grant.reference);
-        let report = may_view(query.as_ref(), grant)?.clone();
+        let report = may_view(query.as_ref(), grant, &self.window, now)?.clone();
         match tx.use_grant(&grant.reference, grant.nonce, digest).await? {
             GrantUse::First => {
                 let viewed = event_record::Message::Viewed(wire::ReportViewed { viewed_at_ms: now.0 });

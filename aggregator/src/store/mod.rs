@@ -151,7 +151,8 @@ pub trait Store: Send + Sync + 'static {
     /// One transaction.
     type Tx: Tx;
 
-    /// Begins a transaction. The future must be run to its end (TRAPS C4).
+    /// Begins a transaction. The future must be run to its end: a cancelled begin leaves an open
+    /// transaction on a pooled connection (sqlx#4385).
     fn begin(&self) -> impl Future<Output = StoreResult<Self::Tx>> + Send;
 
     /// The store's clock: the one time by which deadlines are kept.
@@ -214,7 +215,8 @@ pub trait Store: Send + Sync + 'static {
 
 /// One transaction. Dropped without [`Tx::commit`] it changes nothing.
 pub trait Tx: Send {
-    /// Locks these queries in id order, then reads them (TRAPS C12). Missing ones are missing.
+    /// Locks these queries in id order, then reads them in a second statement: one statement reads the
+    /// snapshot from before the lock was had. Missing ones are missing.
     fn lock(
         &mut self,
         references: &BTreeSet<Reference>,

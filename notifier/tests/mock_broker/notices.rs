@@ -84,7 +84,7 @@ async fn a_claim_without_an_outcome_is_unknown_at_start_and_its_notice_sends_not
     assert_eq!(calls, [sms::out_id(twin.reference())]);
 }
 
-/// T25: whoever runs the hub may re-seal what it likes, properly; the upstream's word does not cover it.
+/// Whoever runs the hub may re-seal what it likes, properly; the upstream's word does not cover it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_forged_notice_is_a_dead_letter_and_its_untouched_twin_is_sent() {
     let mut stand = Stand::new().await;

@@ -1,5 +1,5 @@
-//! Forgeries by name: replies (FAULTS T1, T4), requests with another identity or report key (T25), signatures used
-//! for what they were not made for (T26).
+//! Forgeries by name: replies, requests with another identity or report key, signatures used for what they were not
+//! made for.
 
 use bytes::Bytes;
 use prost::Message;

@@ -408,7 +408,7 @@ fn every_published_word_of_hub_upstream_and_roots_still_verifies() {
     assert!(!opened.complete);
 }
 
-/// DESIGN 5 in a few lines, apart from the crate: each field after its u16-BE length.
+/// The encoding of fields in a few lines, apart from the crate: each field after its u16-BE length.
 fn fields(fields: &[&[u8]]) -> Vec<u8> {
     let length = |field: &[u8]| u16::try_from(field.len()).expect("short").to_be_bytes();
     fields.iter().flat_map(|field| [&length(field)[..], field].concat()).collect()

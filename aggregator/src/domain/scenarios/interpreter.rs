@@ -597,7 +597,7 @@ impl World {
             expires_at: self.now,
             nonce: Nonce([7; 16]),
         };
-        match (expected, may_view(query, &grant)) {
+        match (expected, may_view(query, &grant, &self.window, self.now)) {
             ("granted", Ok(report)) => same(self.report(name)?, report),
             ("granted", Err(code)) => Err(format!("it is refused with {}", code.as_str())),
             (refused, found) => same(Err(code(refused)?), found.map(|_| ())),
