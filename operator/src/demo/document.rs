@@ -146,10 +146,17 @@ impl Document {
             erase_on: coverage.erase_on.clone(),
             complete: report.complete,
             summary: Summary::of(&banks),
-            coverage: coverage.banks.iter().map(|(bank, (outcome, _))| Covered::new(bank.as_str(), *outcome)).collect(),
+            coverage: coverage
+                .banks
+                .iter()
+                .map(|(bank, (outcome, _))| Covered::new(bank.as_str(), *outcome))
+                .collect(),
             report: Opened { banks },
             sms: sms.into_iter().map(|sms| Sms { to_masked: sms.to, text: sms.text }).collect(),
-            timings: timings.into_iter().map(|(phase, took)| (phase, u64::try_from(took.as_millis()).unwrap_or(u64::MAX))).collect(),
+            timings: timings
+                .into_iter()
+                .map(|(phase, took)| (phase, u64::try_from(took.as_millis()).unwrap_or(u64::MAX)))
+                .collect(),
         }
     }
 
@@ -184,7 +191,10 @@ impl Bank {
         let texts = bank.texts.as_ref();
         let product = |code: &str| {
             let products = texts.map(|texts| texts.products.as_slice()).unwrap_or_default();
-            products.iter().find(|product| product.product_code == code).and_then(|product| product.name.as_ref())
+            products
+                .iter()
+                .find(|product| product.product_code == code)
+                .and_then(|product| product.name.as_ref())
         };
         let cards: Vec<Card> = bank
             .answer
@@ -194,7 +204,10 @@ impl Bank {
             .collect();
         Self {
             bank_id: bank.bank.as_str().to_owned(),
-            bank_name: texts.and_then(|texts| texts.name.as_ref()).map(|name| name.zh_cn.clone()).unwrap_or_default(),
+            bank_name: texts
+                .and_then(|texts| texts.name.as_ref())
+                .map(|name| name.zh_cn.clone())
+                .unwrap_or_default(),
             answer: bank.answer.as_ref().map(|answer| answer_name(answer.kind())),
             card_count: cards.len(),
             cards,

@@ -63,13 +63,18 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
 
 async fn document(options: &Options, progress: &mut Progress) -> Result<Document, Failure> {
     let person = sample::core::people().into_iter().find(|person| person.key == options.person);
-    let person = person.ok_or_else(|| Exit::BadData.because(format!("no sample person `{}`", options.person)))?;
+    let person =
+        person.ok_or_else(|| Exit::BadData.because(format!("no sample person `{}`", options.person)))?;
     let mut timings = BTreeMap::new();
     let started = Instant::now();
     let plan = plan(options)?;
+    let kind = if plan.brokers.is_some() { "real" } else { "in-process, not durable" };
+    progress.title(&format!(
+        "cardquery {} demo · broker {kind}, store in memory, sample banks, SMS to this terminal",
+        env!("CARGO_PKG_VERSION")
+    ));
     let mut world = World::start(&plan).await?;
     timings.insert("start_ms", started.elapsed());
-    let kind = if plan.brokers.is_some() { "real" } else { "in-process, not durable" };
     progress.step("broker", &format!("{} ({kind})", world.broker_address()));
     let outcome = ask(options, &person, &mut world, progress, &mut timings, started).await;
     world.stop().await;
@@ -78,7 +83,8 @@ async fn document(options: &Options, progress: &mut Progress) -> Result<Document
 
 fn plan(options: &Options) -> Result<Plan, Failure> {
     let bank = |id: &str| id.parse::<BankId>().map_err(|code| Exit::Software.because(code));
-    let mut plan = Plan { brokers: options.brokers.clone(), window: options.window, seed: options.seed, ..Plan::new() };
+    let mut plan =
+        Plan { brokers: options.brokers.clone(), window: options.window, seed: options.seed, ..Plan::new() };
     plan.slow.insert(bank(SLOW)?);
     if options.with(Misbehaviour::Down) {
         plan.down.insert(bank(DOWN)?);
@@ -99,14 +105,16 @@ async fn ask(
 ) -> Result<Document, Failure> {
     let wallet = Wallet::new(world.upstream.clone(), world.producer);
     let region = &options.region;
-    let all = world.sample.banks.iter().filter(|bank| bank.regions.contains(region)).map(|bank| bank.id.clone());
+    let all =
+        world.sample.banks.iter().filter(|bank| bank.regions.contains(region)).map(|bank| bank.id.clone());
     let banks = options.chosen(all);
     let query = wallet
         .submit(&person.into(), person.real_name, region, &banks, SystemClock.now())
         .await
         .map_err(failure)?;
     timings.insert("submitted_ms", started.elapsed());
-    let text = format!("{}  region {region}, {} banks, consent read and signed", query.reference.query, banks.len());
+    let text =
+        format!("{}  region {region}, {} banks, consent read and signed", query.reference.query, banks.len());
     progress.step("query", &text);
 
     let status = follow(&wallet, &query, options.window + SLACK, progress).await?;

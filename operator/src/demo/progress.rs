@@ -18,6 +18,11 @@ impl Progress {
         Self { started: Instant::now(), bar: None, last: String::new() }
     }
 
+    /// What runs here, before anything takes time.
+    pub(super) fn title(&self, text: &str) {
+        self.line(text);
+    }
+
     /// A phase is over.
     pub(super) fn step(&self, label: &str, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();

@@ -30,7 +30,9 @@ fn answered(bank: &Bank) -> (String, String) {
         "CARDS" => return ("cards".to_owned(), bank.cards.iter().map(card).collect::<Vec<_>>().join("\n")),
         "NO_CARDS" => ("no cards", "(signed by the bank)"),
         "INELIGIBLE_NO_PHONE" => ("not eligible", "no phone number on file; visit a branch to add it"),
-        "INELIGIBLE_ID_EXPIRED" => ("not eligible", "identity document on file has expired; bring the new one"),
+        "INELIGIBLE_ID_EXPIRED" => {
+            ("not eligible", "identity document on file has expired; bring the new one")
+        }
         "INELIGIBLE_NO_CARDLESS_PAYMENT" => ("not eligible", "cardless payment is not enabled at this bank"),
         "IDENTITY_MISMATCH" => ("no match", "name or phone on file differ; contact the bank"),
         "WITHHELD" => ("withheld", "the bank shows this in its own channels only; contact the bank"),
@@ -52,8 +54,13 @@ fn unanswered(outcome: &str) -> (String, String) {
 }
 
 fn card(card: &Card) -> String {
-    let mut text =
-        format!("{} {} **** {} {}", card.kind.to_lowercase(), card.first4, card.last4, card.status.to_lowercase());
+    let mut text = format!(
+        "{} {} **** {} {}",
+        card.kind.to_lowercase(),
+        card.first4,
+        card.last4,
+        card.status.to_lowercase()
+    );
     if let Some(dormancy) = &card.dormancy {
         let since = dormancy.last_active_month.as_deref().unwrap_or("unknown");
         text.push_str(&format!(" (rule {}, last active {since})", dormancy.rule_id));

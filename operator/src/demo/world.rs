@@ -121,7 +121,9 @@ impl World {
         let table = topics.all(std::slice::from_ref(&upstream), &banks);
         let broker = match &plan.brokers {
             None => Broker::in_process(&table).map_err(|error| error.exit().because(error))?,
-            Some(brokers) => Broker::real(brokers, &table).await.map_err(|error| error.exit().because(error))?,
+            Some(brokers) => {
+                Broker::real(brokers, &table).await.map_err(|error| error.exit().because(error))?
+            }
         };
         let folder = tempfile::tempdir().map_err(|error| Exit::CannotCreate.because(error))?;
         let (inbox_sender, inbox) = Inbox::new();
@@ -193,7 +195,8 @@ impl World {
     /// # Errors
     /// With the exit code of what stands in the way.
     pub async fn start_banks(&mut self, plan: &Plan, banks: &[BankId]) -> Result<(), Failure> {
-        let started = futures::future::try_join_all(banks.iter().map(|bank| self.connector(plan, bank))).await?;
+        let started =
+            futures::future::try_join_all(banks.iter().map(|bank| self.connector(plan, bank))).await?;
         self.lifecycles.extend(started);
         Ok(())
     }
@@ -222,7 +225,8 @@ impl World {
     }
 
     async fn publish_registry(&self) -> Result<(), Failure> {
-        let producer = Producer::new(&self.kafka("cardquery.operator")).map_err(|error| error.exit().because(error))?;
+        let producer =
+            Producer::new(&self.kafka("cardquery.operator")).map_err(|error| error.exit().because(error))?;
         for (key, value) in sample::registry::records() {
             let record = OutRecord {
                 topic: self.topics.registry(),
@@ -316,7 +320,9 @@ impl World {
 }
 
 async fn source(plan: &Plan, bank: &BankId, folder: &Path) -> Result<Arc<dyn CardSource>, Failure> {
-    let url = sample::core::fill(folder, bank, plan.seed).await.map_err(|error| Exit::CannotCreate.because(error))?;
+    let url = sample::core::fill(folder, bank, plan.seed)
+        .await
+        .map_err(|error| Exit::CannotCreate.because(error))?;
     let covers = [MissingSource::Debit, MissingSource::Credit, MissingSource::Prepaid].into();
     let core = SqlSource::new(sample::core::source_config(&url), covers);
     let core = Arc::new(core.map_err(|error| Exit::Config.because(error))?);

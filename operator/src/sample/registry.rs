@@ -107,7 +107,8 @@ impl Sample {
         rotation: Option<&SigningKey>,
         change: impl FnOnce(&mut wire::RegistryEntry),
     ) -> Result<(String, Vec<u8>), Code> {
-        let mut named = self.entries().filter(|entry| record_key(entry).is_ok_and(|key| key == party.as_str()));
+        let mut named =
+            self.entries().filter(|entry| record_key(entry).is_ok_and(|key| key == party.as_str()));
         let mut entry = named.next().ok_or(Code::PARTY_UNKNOWN)?;
         entry.version += 1;
         change(&mut entry);

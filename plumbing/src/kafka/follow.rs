@@ -22,6 +22,8 @@ use super::watermarks;
 
 /// How long one poll waits; the delay with which a shutdown is seen.
 const POLL: Duration = Duration::from_millis(100);
+/// How long a partition may be without a leader when reading starts.
+const LEADER_WITHIN: Duration = Duration::from_secs(30);
 
 /// A reader that runs until its shutdown token is cancelled.
 #[derive(Debug)]
@@ -190,7 +192,7 @@ impl Reader {
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
-                let (low, end) = watermarks::watermarks(&self.consumer, topic, partition.id)?;
+                let (low, end) = self.ends(topic, partition.id)?;
                 list.add_partition_offset(topic, partition.id, Offset::Beginning)
                     .map_err(|error| KafkaError::sorted(topic, &error))?;
                 if low < end {
@@ -200,6 +202,21 @@ impl Reader {
             self.names.insert(name);
         }
         self.consumer.assign(&list).map_err(|error| KafkaError::sorted("assign", &error))
+    }
+
+    /// A leader that moves, or a topic that was made a moment ago, answers after a while.
+    fn ends(&self, topic: &str, partition: i32) -> Result<(i64, i64), KafkaError> {
+        let started = Instant::now();
+        loop {
+            match watermarks::watermarks(&self.consumer, topic, partition) {
+                Err(KafkaError::Unavailable(_))
+                    if started.elapsed() < LEADER_WITHIN && !self.shutdown.is_cancelled() =>
+                {
+                    std::thread::sleep(POLL);
+                }
+                answer => return answer,
+            }
+        }
     }
 
     fn read(&mut self, topic: &Arc<str>, partition: i32, next: i64) {

@@ -118,9 +118,13 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
     stand.fill("others", 100..130).await;
     let reader = RecordReader::new(&stand.kafka()).expect("reader");
     let at = |topic: &str, offset| Position { topic: topic.into(), partition: 0, offset };
-    for (topic, offset, expected) in
-        [("things", 7, "7"), ("others", 7, "107"), ("things", 29, "29"), ("things", 0, "0"), ("things", 7, "7")]
-    {
+    for (topic, offset, expected) in [
+        ("things", 7, "7"),
+        ("others", 7, "107"),
+        ("things", 29, "29"),
+        ("things", 0, "0"),
+        ("things", 7, "7"),
+    ] {
         let record = soon("the record", reader.read(at(topic, offset))).await.expect("readable");
         let record = record.expect("is there");
         assert_eq!(record.position, at(topic, offset));
