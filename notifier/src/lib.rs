@@ -12,7 +12,7 @@
 //! | the order that survives a crash | [`dispatch`] |
 //! | what the SMS says | [`domain::text`], `templates/` |
 //! | who may send | [`store`] |
-//! | the way to the phone | [`gateway`] |
+//! | the way to the phone | [`mod@gateway`] |
 
 pub mod config;
 pub mod dispatch;
