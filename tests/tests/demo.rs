@@ -109,8 +109,17 @@ async fn a_bank_that_is_down_and_a_silent_one_leave_a_partial_report_at_the_dead
     // The rule above must be one that bites.
     assert_eq!(longest_digit_run(&format!("{}6299010000000000018", document["report"])), 19);
 
+    assert!(
+        run.stderr.starts_with("cardquery ") && run.stderr.contains("in-process, not durable"),
+        "{}",
+        run.stderr
+    );
     for label in ["broker", "query", "banks", "report", "SMS"] {
-        assert!(run.stderr.lines().any(|line| line.trim_start().starts_with(label)), "{label}: {}", run.stderr);
+        assert!(
+            run.stderr.lines().any(|line| line.trim_start().starts_with(label)),
+            "{label}: {}",
+            run.stderr
+        );
     }
 }
 
@@ -137,7 +146,10 @@ async fn a_person_without_cards_gets_fourteen_signed_answers_that_say_so() {
     let (document, _) = document(&["--person", "li", "--without", "down,silent"]).await;
     let banks = list(&document["report"], "banks");
     assert_eq!(banks.len(), 14);
-    assert!(banks.iter().all(|bank| bank["answer"] == "NO_CARDS" && bank["signature_valid"] == true), "{banks:?}");
+    assert!(
+        banks.iter().all(|bank| bank["answer"] == "NO_CARDS" && bank["signature_valid"] == true),
+        "{banks:?}"
+    );
     assert!(cards(&document).is_empty());
     assert_eq!(document["complete"], true);
     assert_eq!(document["summary"]["cards"], 0);
@@ -149,17 +161,31 @@ async fn a_plain_run_prints_a_table_for_people() {
     let run = demo(&["--region", region, "--window", "6s"]).await;
     assert_eq!(run.code, 0, "{}", run.stderr);
 
-    let banks: Vec<_> =
-        sample::registry::sample().banks.into_iter().filter(|bank| bank.regions.iter().any(|r| r == region)).collect();
+    let banks: Vec<_> = sample::registry::sample()
+        .banks
+        .into_iter()
+        .filter(|bank| bank.regions.iter().any(|r| r == region))
+        .collect();
     assert_eq!(banks.len(), 12);
     for bank in &banks {
-        let line = run.stdout.lines().find(|line| line.contains(&bank.name.zh_cn) || line.contains(bank.id.as_str()));
+        let line = run
+            .stdout
+            .lines()
+            .find(|line| line.contains(&bank.name.zh_cn) || line.contains(bank.id.as_str()));
         assert!(line.is_some(), "{} is missing in {}", bank.id, run.stdout);
     }
     assert!(run.stdout.contains("NOT complete"), "{}", run.stdout);
-    assert!(run.stdout.lines().any(|line| line.contains("yunhe") && line.contains("unavailable")), "{}", run.stdout);
+    assert!(
+        run.stdout.lines().any(|line| line.contains("yunhe") && line.contains("unavailable")),
+        "{}",
+        run.stdout
+    );
     assert!(!run.stdout.contains("taihe"), "taihe is not in this region: {}", run.stdout);
-    assert!(run.stderr.lines().any(|line| line.contains("SMS") && line.contains("138****0001")), "{}", run.stderr);
+    assert!(
+        run.stderr.lines().any(|line| line.contains("SMS") && line.contains("138****0001")),
+        "{}",
+        run.stderr
+    );
     assert!(longest_digit_run(&run.stdout) < 9, "{}", run.stdout);
 }
 
@@ -172,7 +198,11 @@ async fn what_is_refused_is_refused_by_code_and_exit_code() {
     ] {
         let run = demo(&args).await;
         assert_eq!(run.code, 65, "{args:?}: {}", run.stderr);
-        assert!(run.stderr.lines().any(|line| line.starts_with(&format!("cardquery: {code}:"))), "{}", run.stderr);
+        assert!(
+            run.stderr.lines().any(|line| line.starts_with(&format!("cardquery: {code}:"))),
+            "{}",
+            run.stderr
+        );
         assert_eq!(run.stdout, "", "{args:?}");
     }
     let run = demo(&["--person", "nobody"]).await;
@@ -183,7 +213,8 @@ async fn what_is_refused_is_refused_by_code_and_exit_code() {
 
 #[tokio::test]
 async fn a_wrong_command_line_is_64() {
-    for args in [["--no-such-flag", "1"], ["--window", "4s"], ["--without", "everybody"], ["--seed", "seven"]] {
+    for args in [["--no-such-flag", "1"], ["--window", "4s"], ["--without", "everybody"], ["--seed", "seven"]]
+    {
         let run = demo(&args).await;
         assert_eq!(run.code, 64, "{args:?}: {}", run.stderr);
         assert!(run.stderr.contains("error:") && run.stdout.is_empty(), "{args:?}: {}", run.stderr);
@@ -210,11 +241,13 @@ async fn nothing_is_published_of_a_query_that_is_refused() {
         let person = person(key);
         wallet.submit(&person.into(), person.real_name, region, banks, now()).await
     };
-    let refused = async |key: &str, region: &str, banks: &BTreeSet<String>| {
-        match submit(key, region, banks).await.err().expect("it is refused") {
-            WalletError::Refused(problem) => problem.code,
-            other @ (WalletError::Http(_) | WalletError::Person(_) | WalletError::Report(_)) => panic!("{other}"),
-        }
+    let refused = async |key: &str, region: &str, banks: &BTreeSet<String>| match submit(key, region, banks)
+        .await
+        .err()
+        .expect("it is refused")
+    {
+        WalletError::Refused(problem) => problem.code,
+        other @ (WalletError::Http(_) | WalletError::Person(_) | WalletError::Report(_)) => panic!("{other}"),
     };
     assert_eq!(refused("wang", "440000", &banks).await, "REGION_NOT_OPEN");
     assert_eq!(refused("wang", "310000", &["nosuch".to_owned()].into()).await, "BANK_UNKNOWN");

@@ -140,7 +140,9 @@ impl Shape {
             Self::Bytes { bytes, whole_word } => {
                 let end = at + bytes.len();
                 view[at..].starts_with(bytes)
-                    && !(*whole_word && (before(view, at).is_some_and(is_word) || view.get(end).copied().is_some_and(is_word)))
+                    && !(*whole_word
+                        && (before(view, at).is_some_and(is_word)
+                            || view.get(end).copied().is_some_and(is_word)))
             }
             Self::Pair { last, .. } => is_pair(view, at, *last),
         }
@@ -150,7 +152,8 @@ impl Shape {
 fn is_pair(view: &[u8], at: usize, last: [u8; 4]) -> bool {
     let end = at + 4;
     let alone = |byte: Option<u8>| !byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let packed = view[end..].starts_with(&last) && alone(before(view, at)) && alone(view.get(end + 4).copied());
+    let packed =
+        view[end..].starts_with(&last) && alone(before(view, at)) && alone(view.get(end + 4).copied());
     let apart = || {
         !before(view, at).is_some_and(|byte| byte.is_ascii_digit())
             && alone(view.get(end).copied())

@@ -5,12 +5,16 @@
 //! | what is looked for, and the rules of what counts | `needle.rs` |
 //! | in which readings of the bytes | `view.rs` |
 //! | how | `matcher.rs` |
+//! | what it must find when planted | [`plant`] |
+//! | everything that the hub sees of a run | [`run`] |
 //!
 //! A scan that finds nothing proves nothing until the same scan has found what was planted: see `canary.rs` of the
 //! tests, and the tests beside this module.
 
 mod matcher;
 mod needle;
+pub mod plant;
+pub mod run;
 mod view;
 
 #[cfg(test)]

@@ -1,6 +1,3 @@
-use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
-
 use super::*;
 
 const CARD: &str = "6299010000000000018";
@@ -34,36 +31,6 @@ const PLANTS: [(Kind, &str); 14] = [
     (Kind::SealedWord, "withheld"),
 ];
 
-/// Every way in which a text can be written, with the name under which it must be found.
-fn encoded(text: &str) -> Vec<(Encoding, Vec<u8>)> {
-    let mut all = vec![
-        (Encoding::Raw, text.as_bytes().to_vec()),
-        (Encoding::Utf16, text.encode_utf16().flat_map(u16::to_le_bytes).collect()),
-        (Encoding::Utf16, text.encode_utf16().flat_map(u16::to_be_bytes).collect()),
-        (Encoding::Numbers, format!("{:?}", text.as_bytes()).into_bytes()),
-        (Encoding::Numbers, format!("{:#?}", text.as_bytes()).into_bytes()),
-    ];
-    let each = |format: fn(u8) -> String| text.bytes().map(format).collect::<String>().into_bytes();
-    all.push((Encoding::Escaped, each(|byte| format!("\\x{byte:02x}"))));
-    all.push((Encoding::Escaped, each(|byte| format!("%{byte:02X}"))));
-    let units = text.encode_utf16().map(|unit| format!("\\u{unit:04x}"));
-    all.push((Encoding::Escaped, units.collect::<String>().into_bytes()));
-    let scalars = text.chars().map(|scalar| format!("\\u{{{:x}}}", u32::from(scalar)));
-    all.push((Encoding::Escaped, scalars.collect::<String>().into_bytes()));
-    // Whatever comes before shifts the alignment.
-    for shift in ["", "#", "##", "###"] {
-        let content = format!("{shift}{text}!");
-        all.push((Encoding::Hex, hex::encode(&content).into_bytes()));
-        all.push((Encoding::Hex, hex::encode_upper(&content).into_bytes()));
-        all.push((Encoding::Hex, format!("0{}", hex::encode(&content)).into_bytes()));
-        for engine in [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD] {
-            all.push((Encoding::Base64, engine.encode(&content).into_bytes()));
-            all.push((Encoding::Base64, format!("A{}", engine.encode(&content)).into_bytes()));
-        }
-    }
-    all
-}
-
 fn found(bytes: &[u8]) -> Vec<(Kind, Encoding)> {
     let findings = Scanner::new(&needles()).scan([&Item::new("here", bytes)]);
     findings.into_iter().map(|finding| (finding.kind, finding.encoding)).collect()
@@ -72,12 +39,15 @@ fn found(bytes: &[u8]) -> Vec<(Kind, Encoding)> {
 #[test]
 fn every_kind_is_found_in_every_encoding() {
     for (kind, text) in PLANTS {
-        for (encoding, bytes) in encoded(text) {
+        for (encoding, bytes) in plant::written(text) {
             for around in [["", ""], ["{\"msg\":\"", "\"}"], ["\u{1}\u{4}", "\u{2}"]] {
                 let host = [around[0].as_bytes(), &bytes, around[1].as_bytes()].concat();
                 let found = found(&host);
                 let shown = String::from_utf8_lossy(&host).into_owned();
-                assert!(found.contains(&(kind, encoding)), "{kind:?} as {encoding:?} in {shown:?}: {found:?}");
+                assert!(
+                    found.contains(&(kind, encoding)),
+                    "{kind:?} as {encoding:?} in {shown:?}: {found:?}"
+                );
             }
         }
     }
@@ -85,7 +55,8 @@ fn every_kind_is_found_in_every_encoding() {
 
 #[test]
 fn a_pair_is_found_in_protobuf() {
-    let card = schemas::wire::Card { first4: "6299".to_owned(), last4: "0018".to_owned(), ..Default::default() };
+    let card =
+        schemas::wire::Card { first4: "6299".to_owned(), last4: "0018".to_owned(), ..Default::default() };
     let bytes = prost::Message::encode_to_vec(&card);
     assert_eq!(found(&bytes), [(Kind::FirstAndLast, Encoding::Raw)]);
     let printed = br#"Card { kind: 1, first4: "6299", last4: "0018", pan_length: 19 }"#;

@@ -40,7 +40,9 @@ pub(super) fn views(bytes: &[u8], mut each: impl FnMut(Encoding, usize, &[u8])) 
     for (at, run) in runs(bytes, |byte| byte.is_ascii_hexdigit(), SHORTEST_HEX) {
         for skip in 0..2 {
             decoded.clear();
-            decoded.extend(run[skip..].as_chunks::<2>().0.iter().map(|[high, low]| nibble(*high) << 4 | nibble(*low)));
+            decoded.extend(
+                run[skip..].as_chunks::<2>().0.iter().map(|[high, low]| nibble(*high) << 4 | nibble(*low)),
+            );
             both(Encoding::Hex, at + skip, &decoded);
         }
     }
