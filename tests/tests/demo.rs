@@ -176,11 +176,11 @@ async fn a_plain_run_prints_a_table_for_people() {
     }
     assert!(run.stdout.contains("NOT complete"), "{}", run.stdout);
     assert!(
-        run.stdout.lines().any(|line| line.contains("yunhe") && line.contains("unavailable")),
+        run.stdout.lines().any(|line| line.contains("云禾样例银行") && line.contains("unavailable")),
         "{}",
         run.stdout
     );
-    assert!(!run.stdout.contains("taihe"), "taihe is not in this region: {}", run.stdout);
+    assert!(!run.stdout.contains("太和样例银行"), "taihe is not in this region: {}", run.stdout);
     assert!(
         run.stderr.lines().any(|line| line.contains("SMS") && line.contains("138****0001")),
         "{}",

@@ -58,6 +58,9 @@ pub struct Covered {
     pub bank_id: String,
     /// Its one outcome.
     pub outcome: &'static str,
+    /// Its name, from its signed registry entry; for the table.
+    #[serde(skip)]
+    pub bank_name: String,
 }
 
 /// The opened answers.
@@ -146,11 +149,7 @@ impl Document {
             erase_on: coverage.erase_on.clone(),
             complete: report.complete,
             summary: Summary::of(&banks),
-            coverage: coverage
-                .banks
-                .iter()
-                .map(|(bank, (outcome, _))| Covered::new(bank.as_str(), *outcome))
-                .collect(),
+            coverage: report.banks.iter().map(Covered::new).collect(),
             report: Opened { banks },
             sms: sms.into_iter().map(|sms| Sms { to_masked: sms.to, text: sms.text }).collect(),
             timings: timings
@@ -181,9 +180,18 @@ impl Summary {
 }
 
 impl Covered {
-    fn new(bank: &str, outcome: BankOutcome) -> Self {
-        Self { bank_id: bank.to_owned(), outcome: outcome_name(outcome) }
+    fn new(bank: &OpenedBank) -> Self {
+        Self {
+            bank_id: bank.bank.as_str().to_owned(),
+            outcome: outcome_name(bank.outcome),
+            bank_name: bank_name(bank),
+        }
     }
+}
+
+fn bank_name(bank: &OpenedBank) -> String {
+    let name = bank.texts.as_ref().and_then(|texts| texts.name.as_ref());
+    name.map_or_else(|| bank.bank.as_str().to_owned(), |name| name.zh_cn.clone())
 }
 
 impl Bank {
@@ -204,10 +212,7 @@ impl Bank {
             .collect();
         Self {
             bank_id: bank.bank.as_str().to_owned(),
-            bank_name: texts
-                .and_then(|texts| texts.name.as_ref())
-                .map(|name| name.zh_cn.clone())
-                .unwrap_or_default(),
+            bank_name: bank_name(bank),
             answer: bank.answer.as_ref().map(|answer| answer_name(answer.kind())),
             card_count: cards.len(),
             cards,

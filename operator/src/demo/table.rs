@@ -12,12 +12,11 @@ pub(super) fn render(document: &Document) -> String {
     table.set_header(["Bank", "Answer", "Cards"]);
     for covered in &document.coverage {
         let opened = document.report.banks.iter().find(|bank| bank.bank_id == covered.bank_id);
-        let name = opened.map_or(covered.bank_id.as_str(), |bank| bank.bank_name.as_str());
         let (answer, cards) = match opened {
             Some(bank) => answered(bank),
             None => unanswered(covered.outcome),
         };
-        table.add_row([name.to_owned(), answer, cards]);
+        table.add_row([covered.bank_name.clone(), answer, cards]);
     }
     format!("{table}\n\n{}", footer(document))
 }

@@ -26,7 +26,7 @@ fn good(person: &Person, banks: &BTreeSet<BankId>) -> Value {
     let choice = Choice {
         region: REGION.to_owned(),
         banks: banks.clone(),
-        text: producer::consent_texts()[0].clone(),
+        text: producer::consent_texts()[0],
         risk: wallet::no_risk(),
     };
     let prepared = wallet::prepare(person, &choice, now()).expect("a person of the sample");

@@ -1,4 +1,4 @@
-//! The ten classes of FAULTS T1, each against a bank of its own.
+//! Ten classes of forged replies, each against a bank of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -69,6 +69,13 @@ pub(crate) fn banks() -> BTreeSet<BankId> {
     bank_ids().into_iter().take(CLASSES.len()).collect()
 }
 
+/// A bank of [`banks`] with the key that counts after the forgeries.
+pub(crate) fn honest(bank: &BankId) -> HandBank {
+    let class = banks().into_iter().zip(&CLASSES).find(|(id, _)| id == bank);
+    let (_, class) = class.expect("a bank that takes part");
+    HandBank::new(bank).with_key((class.honest_key)(bank))
+}
+
 /// Returns the query, answered by every bank.
 pub(crate) async fn forgeries_are_refused_and_the_honest_reply_behind_them_counts(
     stage: &Stage,
@@ -83,8 +90,8 @@ pub(crate) async fn forgeries_are_refused_and_the_honest_reply_behind_them_count
         let index = n as usize;
         let bank = &banks[index];
         let answer = answer(n);
-        let case =
-            case(stage, (&query, other), (bank, &banks[(index + 1) % banks.len()]), class, &answer).await;
+        let neighbour = &banks[(index + 1) % banks.len()];
+        let case = case(stage, (&query, other), (bank, neighbour), &answer).await;
         if let Some(change) = class.entry {
             let party = PartyName::bank(bank);
             let rotation = Some(bank_key(bank));
@@ -122,10 +129,9 @@ async fn case(
     stage: &Stage,
     (query, other): (&Submitted, &Submitted),
     (bank, neighbour): (&BankId, &BankId),
-    class: &Class,
     answer: &wire::Answer,
 ) -> Case {
-    let bank = HandBank::new(bank).with_key((class.honest_key)(bank));
+    let bank = honest(bank);
     let neighbour = HandBank::new(neighbour);
     let asked = stage.asked(&bank, query).await;
     let word = bank.answered(&asked, answer);

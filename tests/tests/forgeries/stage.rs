@@ -194,7 +194,8 @@ impl Stage {
 impl Answer {
     /// Whether this is the problem document of `code`, and of nothing else.
     pub(crate) fn is(&self, code: Code, what: &str) {
-        let problem: Problem = serde_json::from_slice(&self.body).expect("a problem document");
+        let problem: Problem = serde_json::from_slice(&self.body)
+            .unwrap_or_else(|error| panic!("{what}: {}, no problem document: {error}", self.status));
         let told = (self.status, problem.status, problem.code.as_str());
         assert_eq!(told, (code.status(), code.status(), code.as_str()), "{what}");
         assert_eq!(problem.r#type, format!("urn:cardquery:problem:{code}"), "{what}");
