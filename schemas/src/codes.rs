@@ -37,7 +37,7 @@ codes! {
     MALFORMED_JSON 400 "The body is not valid JSON. Send one JSON object in UTF-8.";
     UNKNOWN_FIELD 400 "The body has a field that this interface does not know. Remove it; identity belongs into `identity` only.";
     FIELD_INVALID 422 "A field is missing or has a value of the wrong form. The detail names it.";
-    BODY_TOO_LARGE 413 "The body is larger than 64 KiB.";
+    BODY_TOO_LARGE 413 "The body is larger than this address takes.";
     UNSUPPORTED_MEDIA_TYPE 415 "The body must be sent as the media type that the interface documents.";
     UNAUTHENTICATED 401 "The caller did not prove who it is.";
     ROUTE_UNKNOWN 404 "There is no such address. See the list of addresses in the documentation.";

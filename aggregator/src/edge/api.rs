@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -45,11 +46,12 @@ impl IntoResponse for Refusal {
     }
 }
 
-type Names = Path<(String, String)>;
+type Names = Result<Path<(String, String)>, PathRejection>;
 
 /// A name that cannot be one is as missing as one that is not there.
-fn reference(Path((upstream, id)): Names) -> Result<Reference, Refusal> {
+fn reference(names: Names) -> Result<Reference, Refusal> {
     let missing = |_| Refusal(Code::QUERY_NOT_FOUND);
+    let Path((upstream, id)) = names.map_err(|_| Refusal(Code::QUERY_NOT_FOUND))?;
     Ok(Reference { upstream: upstream.parse().map_err(missing)?, query: id.parse().map_err(missing)? })
 }
 
@@ -63,7 +65,7 @@ async fn status<S: Store>(
 async fn report<S: Store>(
     State(hub): State<Arc<Hub<S>>>,
     names: Names,
-    granted: Result<Bytes, axum::extract::rejection::BytesRejection>,
+    granted: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let reference = reference(names)?;
     let granted = granted.map_err(|_| Refusal(Code::BODY_TOO_LARGE))?;

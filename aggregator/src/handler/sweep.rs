@@ -12,6 +12,7 @@ use schemas::submission;
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
 use schemas::wire::{self, PartyState, query_record};
+use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
@@ -49,19 +50,28 @@ impl<S: Store> Sweeper<S> {
         Self { hub, read_past: ReadPast::default() }
     }
 
-    /// Sweeps every `interval` until `shutdown`.
+    /// Sweeps every `interval` until `shutdown`. The two sweeps do not wait for each other: asking reads records from
+    /// Kafka, and a slow read must not delay a deadline.
     pub async fn run(mut self, interval: Duration, shutdown: CancellationToken) {
-        let mut tick = tokio::time::interval(interval);
-        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        // A round is never cut off in its middle: it holds transactions.
-        while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
-            if let Err(error) = self.close_windows().await {
-                tracing::warn!(%error, "windows not closed");
+        let hub = Arc::clone(&self.hub);
+        let asking = async {
+            let mut tick = ticks(interval);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.ask_again().await {
+                    tracing::warn!(%error, "banks not asked again");
+                }
             }
-            if let Err(error) = self.ask_again().await {
-                tracing::warn!(%error, "banks not asked again");
+        };
+        let closing = async {
+            let mut tick = ticks(interval);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = self.close_windows().await {
+                    tracing::warn!(%error, "windows not closed");
+                }
             }
-        }
+        };
+        // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
+        tokio::join!(asking, closing);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -112,19 +122,28 @@ impl<S: Store> Sweeper<S> {
             State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
         }
     }
+}
 
+/// Ticks that fall behind are not made up for.
+fn ticks(interval: Duration) -> Interval {
+    let mut ticks = tokio::time::interval(interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+impl<S: Store> Hub<S> {
     /// Asks the banks of due pairs again, with the same request id.
     async fn ask_again(&self) -> Result<(), SweepError> {
-        let now = self.hub.store.now().await?;
-        for (reference, banks) in self.hub.store.due_to_ask(now, ROUND).await? {
-            let mut tx = self.hub.store.begin().await?;
+        let now = self.store.now().await?;
+        for (reference, banks) in self.store.due_to_ask(now, ROUND).await? {
+            let mut tx = self.store.begin().await?;
             let Some(mut query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference)
             else {
                 continue;
             };
             let mut asks = Vec::new();
             for bank in banks {
-                let (next, after) = self.hub.apply(&mut tx, query, Event::AskDue { bank }, None, now).await?;
+                let (next, after) = self.apply(&mut tx, query, Event::AskDue { bank }, None, now).await?;
                 query = next;
                 asks.extend(after.asks);
             }
@@ -142,14 +161,14 @@ impl<S: Store> Sweeper<S> {
 
     async fn ask_with_record(&self, query: &Query, asks: &[(BankId, u32)]) -> Result<(), SweepError> {
         let shares = self.shares(query).await?;
-        Ok(self.hub.ask(query, asks, &shares).await?)
+        Ok(self.ask(query, asks, &shares).await?)
     }
 
     /// Reads the query's record again: sealed identities are not stored a second time.
     async fn shares(&self, query: &Query) -> Result<BTreeMap<BankId, submission::BankShare>, SweepError> {
-        let record = self.hub.records.read(query.record.clone()).await?;
+        let record = self.records.read(query.record.clone()).await?;
         let record = record.ok_or(SweepError::Record(Code::QUERY_UNKNOWN))?;
-        let Some(Owner::Query(upstream)) = self.hub.topics.owner(&record.position.topic) else {
+        let Some(Owner::Query(upstream)) = self.topics.owner(&record.position.topic) else {
             return Err(SweepError::Record(Code::WRONG_TOPIC));
         };
         let message = wire::QueryRecord::decode(record.value.clone())
@@ -158,7 +177,7 @@ impl<S: Store> Sweeper<S> {
             return Err(SweepError::Record(Code::MESSAGE_MALFORMED));
         };
         let key = record.key.as_deref().unwrap_or_default();
-        let registry = self.hub.registry.get();
+        let registry = self.registry.get();
         let party = registry.upstream(&upstream).ok_or(SweepError::Record(Code::UPSTREAM_UNKNOWN))?;
         submission::open(&upstream, key, &submitted, party, UnixMillis(record.append_time_ms))
             .map(|submission| submission.banks)

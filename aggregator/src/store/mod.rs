@@ -100,7 +100,8 @@ impl Outgoing {
             Message::Held(_) => "held",
             Message::Cancelled(_) => "cancelled",
             Message::ReportReady(_) => "report-ready",
-            Message::Viewed(_) => "viewed",
+            // A report may be viewed more than once.
+            Message::Viewed(view) => return format!("event/viewed/{}", view.viewed_at_ms),
             Message::Withdrawn(_) => "withdrawn",
             Message::Erased(_) => "erased",
         };
