@@ -308,6 +308,8 @@ impl World {
         config.dev = true;
         config.http.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.hub.url = format!("http://{}", self.hub);
+        // Everything shares two cores here: a hub that is slow to answer must not turn a repeat into a second record.
+        config.hub.repeat_check_ms = 5_000;
         config.kafka = self.kafka("cardquery.producer");
         config.registry.roots = root_texts();
         config.registry.seen_file = Some(self.folder.path().join("producer-registry-seen.json"));
