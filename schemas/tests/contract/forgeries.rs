@@ -14,9 +14,9 @@ use schemas::seal::{self, Binding, Kind};
 use schemas::sign::{self, Tag};
 use schemas::time::UnixMillis;
 use schemas::wire::{self, Refusal, reply_record, request_record};
-use schemas::{batch, notice, submission, view};
+use schemas::{batch, notice, request, submission, view};
 
-use crate::world::{self, ACCEPTED, EXPIRES, FINAL, Query, REPLIED, Refused};
+use crate::world::{self, ACCEPTED, DEADLINE, EXPIRES, FINAL, ISSUED, Query, REPLIED, REPLY_BY, Refused};
 
 /// A query to two banks and a genuine answer of alpha, which is believed before and after each forgery.
 struct Case {
@@ -860,4 +860,26 @@ fn a_notice_carries_the_statement_that_its_header_names() {
         .encode_to_vec();
     let opened = notice::open(query.key().as_bytes(), value.into(), &registry, FINAL).map(|_| ());
     assert_eq!(opened, Err(Code::DIGEST_MISMATCH), "the contact of the first submission under the same id");
+}
+
+/// Whoever holds the hub's key could else ask with a consent from long ago: with its true time of acceptance for ever
+/// after, with a false one as if it were given today.
+#[test]
+fn a_bank_refuses_times_that_the_hub_cannot_have_meant() {
+    let query = world::query("wallet", 1, &["alpha"]);
+    let share = &query.submission().banks[&world::bank_id("alpha")];
+    let ask = |accepted_at, reply_by| {
+        let header = request::Header { accepted_at, reply_by, ..query.header("alpha") };
+        let value = request::ask(&header, share, &world::hub()).encode_to_vec().into();
+        world::accept("alpha", value, &world::registry()).map(|_| ())
+    };
+    let refused = |code| Err(Refused::NotAccepted(NotAccepted::Refused(Refusal::ConsentNotValid, code)));
+    let impossible = || refused(Code::REQUEST_TIME_IMPOSSIBLE);
+    let (before, after) = (|at: UnixMillis| UnixMillis(at.0 - 1), |at: UnixMillis| UnixMillis(at.0 + 1));
+
+    assert_eq!(ask(before(ISSUED), REPLY_BY), impossible(), "accepted before the consent was issued");
+    assert_eq!(ask(after(REPLIED), REPLY_BY), impossible(), "accepted after the request was appended");
+    assert_eq!(ask(ACCEPTED, after(DEADLINE)), impossible(), "more than 24 hours to answer");
+    assert_eq!(ask(ACCEPTED, DEADLINE), Ok(()));
+    assert_eq!(ask(ACCEPTED, REPLY_BY), Ok(()), "the untouched twin");
 }
