@@ -100,12 +100,13 @@ impl Connector {
 
     /// Verifies the hub's word. An unknown key is not yet a failure: the registry is read to its end first.
     async fn open(&self, record: &Record) -> Result<Read, Silent> {
-        match self.open_with(&self.registry.get(), record)? {
-            Read::KeyNotKnown(_) => {
+        match self.open_with(&self.registry.get(), record) {
+            // A cancellation comes once: nobody sends it again when its key was not read yet.
+            Ok(Read::KeyNotKnown(_)) | Err(Silent::Ignored(Code::KEY_UNKNOWN | Code::PARTY_UNKNOWN)) => {
                 self.catch_up().await;
                 self.open_with(&self.registry.get(), record)
             }
-            request @ Read::Request(_) => Ok(request),
+            decided => decided,
         }
     }
 

@@ -114,8 +114,9 @@ pub async fn follow(
     };
     let registry = Fold::start(kafka, topic, Registry::new(roots, seen), take, lifecycle.token()).await?;
     if let Some(path) = config.seen_file.clone() {
-        seen_file::save(&path, registry.get().seen()).await?;
+        // One snapshot for file and comparison: an entry that comes while it is written counts as a change.
         let (first, changes, token) = (registry.get(), registry.changes(), lifecycle.token());
+        seen_file::save(&path, first.seen()).await?;
         lifecycle.spawn("registry versions", async move {
             // A change that is under way at shutdown is written at the next start.
             let kept = token.run_until_cancelled(keep_seen(path, first, changes)).await;
