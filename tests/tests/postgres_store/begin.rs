@@ -87,6 +87,8 @@ impl Slow {
 
     /// Runs `begin`, and stops waiting for it while its answer is under way.
     async fn cancel<T>(&self, begin: impl Future<Output = T>) {
+        // Only then is it BEGIN that has no answer, and not the way back of the connection.
+        until("a connection at rest", async || self.pool.num_idle() == 1).await;
         self.proxy.hold(true);
         assert!(timeout(IMPATIENCE, begin).await.is_err(), "there is no answer");
         self.proxy.hold(false);

@@ -4,7 +4,7 @@
 
 use aggregator::domain::assembly::{Counted, Effect};
 use aggregator::domain::query::{FinalKind, Query, State};
-use aggregator::store::Store as _;
+use aggregator::store::{Store as _, Tx as _};
 use schemas::wire::BankOutcome;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 use uuid::Uuid;
