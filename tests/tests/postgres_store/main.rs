@@ -2,5 +2,7 @@
 
 mod begin;
 mod contract;
+mod days;
+mod outbox;
 mod races;
 mod stand;
