@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicRe
 use rdkafka::client::DefaultClientContext;
 use schemas::topics::Topics;
 
+use crate::lines;
 use crate::operator::{Operator, replication};
 use crate::stack_env::Stack;
 
@@ -125,7 +126,7 @@ async fn verified_until_it_differs(operator: &Operator, expected: &str) -> (i32,
     let deadline = Instant::now() + WITHIN;
     loop {
         let verified = operator.run(&["topics", "verify"]).await;
-        let lines = verified.lines();
+        let lines = lines(&verified);
         let differences = lines.split_last().map(|(_summary, differences)| differences.join("\n"));
         let differences = differences.unwrap_or_else(|| verified.stderr.clone());
         if differences == expected || Instant::now() > deadline {

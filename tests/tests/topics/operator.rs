@@ -88,9 +88,3 @@ pub(crate) fn login(user: &str, password: &str) -> Vec<(String, String)> {
 pub(crate) fn replication(stack: &Stack) -> (usize, usize) {
     if stack.broker_count() >= 3 { (3, 2) } else { (1, 1) }
 }
-
-impl Said {
-    pub(crate) fn lines(&self) -> Vec<&str> {
-        self.stdout.lines().collect()
-    }
-}
