@@ -201,7 +201,7 @@ impl<'a> Probe<'a> {
             assert!(Instant::now() < deadline, "{}: no word of {:?}", self.user, waiting.keys());
             waiting.retain(|group, consumer| {
                 let Some(polled) = consumer.poll(POLL) else { return true };
-                let outcome = self.outcome(polled.err(), Code::GroupAuthorizationFailed, &*group);
+                let outcome = self.outcome(polled.err(), Code::GroupAuthorizationFailed, group);
                 outcomes.insert(group.clone(), outcome);
                 false
             });

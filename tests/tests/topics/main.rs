@@ -48,8 +48,8 @@ async fn a_new_bank_adds_only_its_own_and_one_that_leaves_loses_only_its_rights(
 
     operator.set_parties(&["wallet"], &["alpha", "gamma"]);
     let plan = operator.run(&["topics", "plan"]).await;
-    let lines = lines(&plan);
-    let (summary, changes) = lines.split_last().expect("a summary");
+    let planned = lines(&plan);
+    let (summary, changes) = planned.split_last().expect("a summary");
     assert!(changes.iter().all(|line| line.starts_with("+ ") && line.contains("gamma")), "{}", plan.stdout);
     // Two topics, and the access lists of both of their ends, of the registry and of its group; its user may be there.
     assert!(["8 to create", "9 to create"].iter().any(|start| summary.starts_with(start)), "{summary}");
