@@ -8,6 +8,7 @@
 //! | [`config`] | defaults < file < environment, with errors that name file, line and column |
 //! | [`telemetry`] | logs and metrics |
 //! | [`metric_names`] | every metric name that this crate uses |
+//! | [`http`] | mutual TLS and who the other side is |
 //! | [`registry`] | the registry topic, the pinned roots, the file of seen versions |
 //! | [`key_file`] | secret keys in files |
 //! | [`cli`], [`exit`] | the outermost layer of a `main`, process exit codes |
@@ -18,6 +19,7 @@
 pub mod cli;
 pub mod config;
 pub mod exit;
+pub mod http;
 pub mod kafka;
 pub mod key_file;
 pub mod lifecycle;

@@ -8,8 +8,12 @@ pub mod attacker;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
+pub mod logged_client;
 pub mod process;
+pub mod redis_server;
 pub mod scan;
+pub mod stack;
 
 mod log_file;
 mod owned_process;
+mod ports;

@@ -58,7 +58,7 @@ impl Wallet {
             upstream,
             roots: sample::keys::roots(),
             producer: format!("http://{producer}"),
-            client: reqwest::Client::new(),
+            client: plumbing::http::client(None).expect("no file can be wrong"),
         }
     }
 
