@@ -6,8 +6,6 @@ mod probe;
 
 #[path = "../topics/operator.rs"]
 mod operator;
-#[path = "../topics/stack_env.rs"]
-mod stack_env;
 
 use std::collections::BTreeSet;
 use std::thread;

@@ -18,7 +18,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
 use crate::expected::{Action, Cell, World};
-use crate::stack_env::Stack;
+use cardquery_tests::stack::Stack;
 
 const WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);

@@ -11,7 +11,7 @@ use schemas::topics::Topics;
 
 use crate::lines;
 use crate::operator::{Operator, replication};
-use crate::stack_env::Stack;
+use cardquery_tests::stack::Stack;
 
 const WITHIN: Duration = Duration::from_secs(30);
 const UPSTREAM: &str = "wallet";

@@ -2,10 +2,9 @@
 
 mod deviations;
 mod operator;
-mod stack_env;
 
+use cardquery_tests::stack::Stack;
 use operator::{Operator, Said, login};
-use stack_env::Stack;
 
 fn lines(said: &Said) -> Vec<&str> {
     said.stdout.lines().collect()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use cardquery_tests::process::ChildProcess;
 use tempfile::TempDir;
 
-use crate::stack_env::Stack;
+use cardquery_tests::stack::{Stack, fresh_prefix};
 
 const WITHIN: Duration = Duration::from_secs(120);
 
@@ -26,7 +26,7 @@ pub(crate) struct Said {
 impl Operator {
     pub(crate) fn new(upstreams: &[&str], banks: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
-        let prefix = format!("t{}", uuid::Uuid::now_v7().simple());
+        let prefix = fresh_prefix();
         let operator = Self { prefix, folder };
         operator.set_parties(upstreams, banks);
         operator
