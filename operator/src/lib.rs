@@ -3,7 +3,13 @@
 //! | to find | look in |
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
+//! | making a cluster match the table of topics | [`topics`] |
+//! | the table's access lists and topics in other tools' words | [`render`] |
+//! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
+pub mod config;
 pub mod demo;
+pub mod render;
 pub mod sample;
+pub mod topics;
