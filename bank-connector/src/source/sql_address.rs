@@ -127,7 +127,9 @@ mod tests {
         assert_eq!(read(said("", Some(&path), None)).expect("read"), "postgres://core:hunter2@h/d");
         assert_eq!(read(said("sqlite:x", None, None)).expect("read"), "sqlite:x");
         assert_eq!(read(said("", None, Some("PATH"))).expect("read"), std::env::var("PATH").expect("set"));
-        for twice in [said("", None, None), said("sqlite:x", Some(&path), None), said("x", None, Some("PATH"))] {
+        for twice in
+            [said("", None, None), said("sqlite:x", Some(&path), None), said("x", None, Some("PATH"))]
+        {
             assert!(matches!(twice.read(), Err(AddressError::NotOne)));
         }
         let unset = said("", None, Some("CARDQUERY_NO_SUCH_VARIABLE")).read();
