@@ -5,10 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
 use rdkafka::config::RDKafkaLogLevel;
 use serde::Deserialize;
 
 use super::error::KafkaError;
+use super::logs::PlainContext;
 
 /// How to reach Kafka.
 #[derive(Clone, Deserialize)]
@@ -116,6 +118,15 @@ impl KafkaConfig {
     /// See [`KafkaConfig::stall_timeout_ms`].
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_millis(self.stall_timeout_ms)
+    }
+
+    /// A client that manages topics, access lists and users.
+    ///
+    /// # Errors
+    /// [`KafkaError`]: a property that is refused.
+    pub fn admin(&self) -> Result<AdminClient<PlainContext>, KafkaError> {
+        let client = self.client()?.create_with_context(PlainContext);
+        client.map_err(|error| KafkaError::sorted("admin client", &error))
     }
 
     /// A client that only asks: metadata and watermarks.

@@ -66,7 +66,7 @@ impl KafkaError {
     }
 
     /// Sorts an error of the native client; `subject` names what was asked for.
-    pub(super) fn sorted(subject: &str, error: &rdkafka::error::KafkaError) -> Self {
+    pub fn sorted(subject: &str, error: &rdkafka::error::KafkaError) -> Self {
         if let rdkafka::error::KafkaError::ClientConfig(_, text, key, _) = error {
             return Self::Property { key: key.clone(), text: text.clone() };
         }

@@ -51,6 +51,7 @@ pub use error::{ConsumerError, KafkaError, ProduceError, Refusal};
 pub use fold::{Changes, Fold};
 pub use follow::{Follower, follow, read_to_end};
 pub use handler::{Commit, ErrorClass, Handler, Lanes, Verdict};
+pub use logs::PlainContext;
 pub use producer::Producer;
 pub use record::{OutRecord, Position, Record};
 pub use record_reader::RecordReader;
