@@ -8,6 +8,7 @@ pub mod attacker;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
+pub mod postgres;
 pub mod process;
 pub mod scan;
 
