@@ -13,4 +13,5 @@ pub mod process;
 pub mod scan;
 
 mod log_file;
-mod owned_process;
+
+use cardquery::local::owned_process;

@@ -17,6 +17,7 @@ use bank_connector::config::{SourceConfig, SqlConfig};
 use schemas::ids::BankId;
 use schemas::wire::{self, DocumentType};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 const PEOPLE: &str = include_str!("../../../../deploy/sample/core/people.toml");
 const CONNECTOR: &str = include_str!("../../../../deploy/sample/core/connector.toml");
@@ -148,11 +149,22 @@ pub fn card_numbers(person: &Person, seed: u64) -> BTreeMap<BankId, Vec<String>>
 /// # Panics
 /// When the compiled-in settings are damaged, which a test excludes.
 pub fn source_config(url: &str) -> SqlConfig {
-    #[derive(Deserialize)]
-    struct File {
-        source: Vec<SourceConfig>,
-    }
-    let file: File = toml::from_str(CONNECTOR).expect("connector.toml is valid");
-    let source = file.source.into_iter().next().expect("connector.toml has a source");
+    let source: SourceConfig = sources().into_iter().next().expect("connector.toml has a source");
     SqlConfig { url: url.to_owned(), ..source.sql }
+}
+
+/// The same settings as they stand in the file, to be written into another one.
+///
+/// # Panics
+/// When the compiled-in settings are damaged, which a test excludes.
+pub fn source_settings() -> serde_json::Value {
+    sources().into_iter().next().expect("connector.toml has a source")
+}
+
+fn sources<T: DeserializeOwned>() -> Vec<T> {
+    #[derive(Deserialize)]
+    struct File<T> {
+        source: Vec<T>,
+    }
+    toml::from_str::<File<T>>(CONNECTOR).expect("connector.toml is valid").source
 }

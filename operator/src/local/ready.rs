@@ -1,0 +1,46 @@
+//! Asks a process whether it is ready.
+
+use std::time::Duration;
+
+use super::service::Service;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// What a process says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does its work.
+    Ready,
+    /// It does not yet; what it waits for, or that it does not answer.
+    Waiting(String),
+}
+
+/// Asks processes; one client for all of them.
+#[derive(Clone, Debug)]
+pub struct Ask(reqwest::Client);
+
+impl Ask {
+    /// A client.
+    ///
+    /// # Errors
+    /// When the machine allows none.
+    pub fn new() -> Result<Self, reqwest::Error> {
+        reqwest::Client::builder().timeout(ANSWER_WITHIN).no_proxy().build().map(Self)
+    }
+
+    /// Whether `service` is ready.
+    pub async fn service(&self, service: &Service) -> Readiness {
+        let Ok(response) = self.0.get(service.ready()).send().await else {
+            return Readiness::Waiting("starts".to_owned());
+        };
+        if response.status().is_success() {
+            return Readiness::Ready;
+        }
+        Readiness::Waiting(waits_for(&response.text().await.unwrap_or_default()))
+    }
+}
+
+/// The names of the checks that fail.
+fn waits_for(body: &str) -> String {
+    body.to_owned()
+}
