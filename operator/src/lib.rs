@@ -4,8 +4,14 @@
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
+//! | making a cluster match the table of topics | [`topics`] |
+//! | the table's access lists and topics in other tools' words | [`render`] |
+//! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
+pub mod config;
 pub mod demo;
 pub mod local;
+pub mod render;
 pub mod sample;
+pub mod topics;

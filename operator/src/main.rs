@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::demo;
+use cardquery::{demo, render, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -19,6 +19,10 @@ struct Args {
 enum Command {
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Prints access lists or topics and users in another tool's words.
+    Render(render::Options),
+    /// Makes a cluster match the table of topics, access lists and users.
+    Topics(topics::options::Options),
 }
 
 #[tokio::main]
@@ -27,12 +31,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
+    // What a command prints tells what its caller wants to know; RUST_LOG shows the rest.
+    telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
-        Command::Demo(options) => {
-            // The progress lines tell what a newcomer wants to know; RUST_LOG shows the rest.
-            telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
-            demo::run(&options).await?;
-        }
+        Command::Demo(options) => demo::run(&options).await?,
+        Command::Render(options) => render::run(&options)?,
+        Command::Topics(options) => return topics::run(options).await,
     }
     Ok(Exit::Ok.into())
 }

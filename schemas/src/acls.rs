@@ -51,6 +51,16 @@ pub enum Operation {
     Write,
 }
 
+impl fmt::Display for Operation {
+    /// As Kafka's tools spell it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "Read",
+            Self::Write => "Write",
+        })
+    }
+}
+
 /// One user is allowed one operation on the one resource of exactly this name, from any host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Binding {
@@ -149,9 +159,11 @@ mod tests {
 
     fn line(binding: &Binding) -> String {
         let Binding { user, resource, name, operation } = binding;
-        format!("{user} {operation:?} {resource:?} {name}")
-            .replace("Topic", "topic")
-            .replace("Group", "group")
+        let resource = match resource {
+            Resource::Group => "group",
+            Resource::Topic => "topic",
+        };
+        format!("{user} {operation} {resource} {name}")
     }
 
     #[test]
