@@ -4,6 +4,7 @@
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
+//! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
 //! | the settings | [`config`] |
@@ -14,4 +15,5 @@ pub mod demo;
 pub mod local;
 pub mod render;
 pub mod sample;
+pub mod submit;
 pub mod topics;

@@ -122,6 +122,11 @@ impl Local {
         Files(&self.plan.folder).sms()
     }
 
+    /// The folder of the processes' logs.
+    pub fn logs(&self) -> PathBuf {
+        self.plan.folder.join("log")
+    }
+
     /// The owner's address of the database of a part; the producer has none.
     pub fn database_url(&self, part: &Part) -> Option<SecretString> {
         let databases = &self.databases;

@@ -23,7 +23,7 @@ const CONNECTOR_THREADS: &str = "1";
 const SERVICE_THREADS: &str = "2";
 
 /// One step, as it is told.
-pub type Tell<'a> = &'a mut (dyn FnMut(&str) + Send);
+pub(super) type Tell<'a> = &'a mut (dyn FnMut(&str) + Send);
 
 impl Local {
     /// Writes settings and keys, makes databases, topics, access lists and users, and publishes the registry.
