@@ -36,9 +36,16 @@ pub enum AdminError {
 /// A setting of a topic: `None` gives it back to the broker's default.
 pub type Setting = (String, Option<String>);
 
+/// What librdkafka has logged as errors since this was last asked: failing to connect and to log in, above all. rdkafka's
+/// admin client never reads it, and its own errors say no more than that nothing answers.
+pub fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
+    native::complaints(client)
+}
+
 /// Every access list of the cluster.
 ///
-/// librdkafka 2.12 drops the error of this answer: whoever may not Describe the cluster gets an empty list.
+/// librdkafka 2.12 drops the error of this answer: whoever may not Describe the cluster gets an empty list, and so does
+/// everybody on a cluster without an authorizer. [`describe_scram_users`] needs the same right, and says so.
 ///
 /// # Errors
 /// [`AdminError`].

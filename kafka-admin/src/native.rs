@@ -12,6 +12,8 @@
 #![expect(unsafe_code, reason = "rdkafka 0.39 wraps none of these calls")]
 
 use std::ffi::{CStr, CString, c_char};
+use std::iter;
+use std::mem;
 use std::ptr::{self, NonNull};
 use std::slice;
 use std::time::Duration;
@@ -99,10 +101,20 @@ pub(crate) fn describe_scram_users<C: ClientContext>(
     client: &Client<C>,
     within: Duration,
 ) -> Result<Vec<String>, AdminError> {
-    let event = Call::new(client, within)?.answer("describe users", |rk, options, queue| {
+    let what = "describe users";
+    let event = Call::new(client, within)?.event(what, |rk, options, queue| {
         // SAFETY: the pointers are live; no users are given, which asks for all.
         unsafe { rd::rd_kafka_DescribeUserScramCredentials(rk, ptr::null_mut(), 0, options, queue) }
     })?;
+    // SAFETY: the event is live.
+    let code = RDKafkaErrorCode::from(unsafe { rd::rd_kafka_event_error(event.as_ptr()) });
+    if code != RDKafkaErrorCode::NoError {
+        // When a broker refuses this question, librdkafka 2.12 lets the event's text point into the stack of its own thread
+        // (rd_kafka_DescribeUserScramCredentialsResponse_parse), and would free it with the event. So the text is not read,
+        // and the event is left for the end of the process.
+        mem::forget(event);
+        return Err(AdminError::Refused { code, text: format!("{what}: {code}") });
+    }
     // SAFETY: rule "event"; the two functions belong together.
     let users = unsafe {
         list(
@@ -200,6 +212,19 @@ pub(crate) fn alter_topic_settings<'a, C: ClientContext>(
     Ok(())
 }
 
+pub(crate) fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
+    // SAFETY: the client is borrowed, so its handle is live; the reference to its queue is new and ours.
+    let queue =
+        unsafe { Owned::new(rd::rd_kafka_queue_get_main(client.native_ptr()), rd::rd_kafka_queue_destroy) };
+    let events = queue.iter().flat_map(|queue| iter::from_fn(|| poll(queue, Duration::ZERO)));
+    events.filter_map(|event| complaint(&event)).collect()
+}
+
+type Rk = *mut rd::rd_kafka_t;
+type Options = *const rd::rd_kafka_AdminOptions_t;
+type Queue = *mut rd::rd_kafka_queue_t;
+type Event = Owned<rd::rd_kafka_event_t>;
+
 /// A native object of this process, destroyed with this value.
 struct Owned<T> {
     object: NonNull<T>,
@@ -263,22 +288,9 @@ impl<'a, C: ClientContext> Call<'a, C> {
         Ok(Self { client, options, queue, within })
     }
 
-    /// Enqueues the request and waits for its event.
-    fn answer(
-        &self,
-        what: &str,
-        enqueue: impl FnOnce(*mut rd::rd_kafka_t, *const rd::rd_kafka_AdminOptions_t, *mut rd::rd_kafka_queue_t),
-    ) -> Result<Owned<rd::rd_kafka_event_t>, AdminError> {
-        enqueue(self.client.native_ptr(), self.options.as_ptr(), self.queue.as_ptr());
-        // SAFETY: the queue is live and ours; the event, if one comes, is ours to destroy.
-        let event = unsafe {
-            let event = rd::rd_kafka_queue_poll(self.queue.as_ptr(), milliseconds(self.within + SLACK));
-            Owned::new(event, rd::rd_kafka_event_destroy)
-        };
-        let event = event.ok_or_else(|| AdminError::Refused {
-            code: RDKafkaErrorCode::OperationTimedOut,
-            text: format!("{what}: no answer in {:?}", self.within),
-        })?;
+    /// Enqueues the request and waits for its event, whose error is the request's.
+    fn answer(&self, what: &str, enqueue: impl FnOnce(Rk, Options, Queue)) -> Result<Event, AdminError> {
+        let event = self.event(what, enqueue)?;
         // SAFETY: the event is live.
         let code = unsafe { rd::rd_kafka_event_error(event.as_ptr()) };
         let why = || {
@@ -287,6 +299,37 @@ impl<'a, C: ClientContext> Call<'a, C> {
         };
         check_code(code, || what.to_owned(), why)?;
         Ok(event)
+    }
+
+    /// Enqueues the request and waits for its event.
+    fn event(&self, what: &str, enqueue: impl FnOnce(Rk, Options, Queue)) -> Result<Event, AdminError> {
+        enqueue(self.client.native_ptr(), self.options.as_ptr(), self.queue.as_ptr());
+        poll(&self.queue, self.within + SLACK).ok_or_else(|| AdminError::Refused {
+            code: RDKafkaErrorCode::OperationTimedOut,
+            text: format!("{what}: no answer in {:?}", self.within),
+        })
+    }
+}
+
+/// The next event of a queue.
+fn poll(queue: &Owned<rd::rd_kafka_queue_t>, within: Duration) -> Option<Event> {
+    // SAFETY: the queue is live and ours; the event, if one comes, is ours to destroy.
+    unsafe {
+        let event = rd::rd_kafka_queue_poll(queue.as_ptr(), milliseconds(within));
+        Owned::new(event, rd::rd_kafka_event_destroy)
+    }
+}
+
+/// The text of a log event at the level of an error or above.
+fn complaint(event: &Event) -> Option<String> {
+    const ERROR: i32 = 3;
+    let (mut facility, mut line, mut level) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: the event is live, and the three places belong to us. They are written only if it is a log event, and what
+    // they then point to lives as long as the event.
+    unsafe {
+        let no_log =
+            rd::rd_kafka_event_log(event.as_ptr(), &raw mut facility, &raw mut line, &raw mut level) != 0;
+        (!no_log && level <= ERROR).then(|| text(line))
     }
 }
 
@@ -439,7 +482,7 @@ fn native_settings(
 /// # Safety
 /// `result` and `elements` belong to the same type of result.
 unsafe fn list<R, T>(
-    event: &Owned<rd::rd_kafka_event_t>,
+    event: &Event,
     result: unsafe extern "C" fn(*mut rd::rd_kafka_event_t) -> *const R,
     elements: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const T,
 ) -> Result<&[*const T], AdminError> {

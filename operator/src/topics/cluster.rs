@@ -25,6 +25,7 @@ use super::wanted::Wanted;
 const WITHIN: Duration = Duration::from_secs(30);
 /// How long the first answer may take: whoever mistyped an address should not wait long.
 const FIRST_WITHIN: Duration = Duration::from_secs(10);
+const FIRST_POLL: Duration = Duration::from_secs(1);
 /// How long brokers may take to show what the controller has decided.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(200);
@@ -247,10 +248,25 @@ impl Steps {
     }
 }
 
-/// Every topic, without its settings. The first thing that is asked.
+/// Every topic, without its settings. The first thing that is asked, so its error says why nobody answers.
 fn topics(client: &Client<PlainContext>) -> Result<BTreeMap<String, FoundTopic>, KafkaError> {
-    let metadata = client.fetch_metadata(None, FIRST_WITHIN);
-    let metadata = metadata.map_err(|error| KafkaError::sorted("the brokers do not answer", &error))?;
+    let deadline = Instant::now() + FIRST_WITHIN;
+    let mut complaints = Vec::new();
+    let metadata = loop {
+        let error = match client.fetch_metadata(None, FIRST_POLL) {
+            Ok(metadata) => break metadata,
+            Err(error) => error,
+        };
+        complaints.extend(kafka_admin::complaints(client));
+        if let Some(refused) = complaints.iter().find(|text| text.contains("authentication error")) {
+            return Err(KafkaError::Denied(refused.clone()));
+        }
+        if Instant::now() > deadline {
+            // The first is the cause; the last only counts the brokers that are down.
+            let why = complaints.into_iter().next().unwrap_or_else(|| error.to_string());
+            return Err(KafkaError::Unavailable(why));
+        }
+    };
     let topics = metadata.topics().iter().map(|topic| {
         let partitions = topic.partitions();
         let found = FoundTopic {
