@@ -5,12 +5,14 @@
 //! however that ends.
 
 pub mod attacker;
+pub mod console_consumer;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
 pub mod postgres;
 pub mod process;
 pub mod scan;
+pub mod system;
 
 mod log_file;
 

@@ -147,6 +147,39 @@ impl Local {
         operator(&self.stack, &self.topics()).map_err(|error| Exit::NoInput.because(error))
     }
 
+    /// A second process with the settings of the one called `name`, on ports of its own.
+    ///
+    /// # Errors
+    /// When there is no such process, or there are no free ports.
+    pub fn another(&self, name: &str) -> Result<Service, Failure> {
+        let of_kind = || self.services.iter().filter(|service| service.part.name() == name);
+        let first = of_kind().next().ok_or_else(|| Exit::Usage.because(format!("no process `{name}`")))?;
+        let ports = ports::free(2).map_err(|error| Exit::Unavailable.because(error))?;
+        let name = format!("{name}-{}", of_kind().count() + 1);
+        let mut another = Service { log: Files(&self.plan.folder).log(&name), name, admin: ports[0], ..first.clone() };
+        let mut set = |key: &str, value: String| another.env.insert(key.to_owned(), value.into());
+        set("CARDQUERY__ADMIN__LISTEN", ports[0].to_string());
+        match first.part {
+            Part::Aggregator => {
+                set("CARDQUERY__LISTEN", ports[1].to_string());
+            }
+            Part::Producer(_) => {
+                set("CARDQUERY__HTTP__LISTEN", ports[1].to_string());
+            }
+            Part::Notifier | Part::Connector(_) => {}
+        }
+        Ok(another)
+    }
+
+    /// Drops the databases and their roles, and ends whatever uses them.
+    ///
+    /// # Errors
+    /// When the server does not do it.
+    pub async fn remove_databases(&self) -> Result<(), Failure> {
+        let databases = &self.databases;
+        databases.server.remove(&databases.all()).await.map_err(|error| Exit::Unavailable.because(error))
+    }
+
     /// What others have to know.
     pub fn told(&self) -> Told {
         Told {

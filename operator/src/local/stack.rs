@@ -87,6 +87,11 @@ impl Stack {
         })
     }
 
+    /// Where the system that runs on it keeps its settings, keys and logs.
+    pub fn system(&self) -> PathBuf {
+        self.folder.join("run")
+    }
+
     /// The file with the password of a Kafka user.
     pub fn password_file(&self, user: &str) -> PathBuf {
         self.passwords.join(format!("{user}.password"))

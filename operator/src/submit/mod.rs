@@ -61,8 +61,8 @@ async fn ask(options: &Options, progress: &mut Progress) -> Result<(Document, Ve
     let person = sample::core::people().into_iter().find(|person| person.key == options.person);
     let person =
         person.ok_or_else(|| Exit::BadData.because(format!("no sample person `{}`", options.person)))?;
-    let told = Told::read(&options.stack.system())?;
     let stack = Stack::read(&options.stack.folder).map_err(|error| Exit::Unavailable.because(error))?;
+    let told = Told::read(&stack.system())?;
     let topics = Topics::new(&told.prefix);
     let kafka = operator(&stack, &topics).map_err(|error| Exit::NoInput.because(error))?;
     let sample = sample::registry::sample();

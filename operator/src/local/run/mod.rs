@@ -41,7 +41,7 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
         prefix: options.prefix.clone(),
         window: options.window,
         seed: options.seed,
-        ..Plan::new(options.stack.system())
+        ..Plan::new(stack.system())
     };
     secret_file::folder(&plan.folder).map_err(|error| Exit::CannotCreate.because(error))?;
     let lock = plan.folder.join("lock");

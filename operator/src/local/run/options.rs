@@ -32,10 +32,3 @@ pub struct StackFolder {
     #[arg(long = "stack", env = STACK, default_value = "target/stack", value_name = "DIR")]
     pub folder: PathBuf,
 }
-
-impl StackFolder {
-    /// Where the system that runs on it keeps its settings, keys and logs.
-    pub fn system(&self) -> PathBuf {
-        self.folder.join("run")
-    }
-}
