@@ -15,7 +15,7 @@ postgres_programs() {
     if [[ -x $directory/initdb ]] && [[ $("$directory/postgres" --version) =~ \ ([0-9]+) ]] &&
       at_least 15 "${BASH_REMATCH[1]}"; then
       echo "$directory"
-      return
+      return 0
     fi
   done
   return 1
