@@ -55,6 +55,18 @@ pub fn console_records(
     printed.lines().map(record).collect()
 }
 
+/// The Java client's properties for a user of the stack.
+#[must_use]
+pub fn java_properties(user: &str, password: &str, ca: &Path) -> String {
+    let login = "org.apache.kafka.common.security.scram.ScramLoginModule required";
+    format!(
+        "security.protocol=SASL_SSL\nsasl.mechanism=SCRAM-SHA-512\n\
+         sasl.jaas.config={login} username=\"{user}\" password=\"{password}\";\n\
+         ssl.truststore.type=PEM\nssl.truststore.location={}\n",
+        ca.display()
+    )
+}
+
 fn record(line: &str) -> ConsoleRecord {
     let mut parts = line.splitn(3, '|');
     let (Some(headers), Some(key), Some(value)) = (parts.next(), parts.next(), parts.next()) else {

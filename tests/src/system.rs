@@ -4,6 +4,7 @@
 //! system should have dealt with: rows in an outbox, records that a group has not finished, dead letters, a process that
 //! ended by itself.
 
+mod asking;
 mod estate;
 mod remains;
 
@@ -17,10 +18,12 @@ use cardquery::local::plan::Plan;
 use cardquery::local::ready::{Ask, Readiness};
 use cardquery::local::service::Service;
 use cardquery::local::stack::Stack;
+use schemas::acls::User;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use self::remains::Remains;
+use crate::console_consumer::{ConsoleRecord, console_records, java_properties};
 use crate::process::ChildProcess;
 
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -28,6 +31,8 @@ const ENDED_WITHIN: Duration = Duration::from_secs(65);
 /// How long everything that is under way may take when a test is over.
 const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(100);
+/// Joining a group and the first fetch take less.
+const CONSOLE_PATIENCE: Duration = Duration::from_secs(8);
 const HOW_TO_START: &str = "run `make test`, or eval \"$(deploy/stack up && deploy/stack env)\"";
 
 /// What a test wants of its system.
@@ -55,7 +60,7 @@ pub struct System {
     expected_dead_letters: i64,
     ask: Ask,
     // After `processes`, so that they are gone before their files are.
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl System {
@@ -83,7 +88,7 @@ impl System {
             processes: BTreeMap::new(),
             expected_dead_letters: 0,
             ask: Ask::new().expect("a client"),
-            _folder: folder,
+            folder,
         };
         let names: Vec<String> = system.names().filter(|name| !setup.without.contains(name.as_str())).collect();
         for name in &names {
@@ -185,6 +190,31 @@ impl System {
         remains::of(&self.local, &self.running_banks()).await
     }
 
+    /// Waits until nothing is left to do.
+    ///
+    /// # Panics
+    /// If something is when the time is over.
+    pub async fn settle(&mut self) {
+        if let Err(what) = self.settled().await {
+            panic!("{what}");
+        }
+    }
+
+    /// Everything in a topic, as Kafka's own Java client reads it in the name of `user`.
+    ///
+    /// # Panics
+    /// If Java fails.
+    pub fn console(&self, user: &User, topic: &str) -> Vec<ConsoleRecord> {
+        let stack = &self.local.stack;
+        let properties = self.folder.path().join(format!("{user}.properties"));
+        let password = stack.password(&user.to_string()).expect("it has a password");
+        let text = java_properties(&user.to_string(), password.expose_secret(), &stack.ca);
+        std::fs::write(&properties, text).expect("the temporary directory is writable");
+        let groups = user.groups(&self.local.topics());
+        let group = groups.last().expect("every user has a group");
+        console_records(&stack.jars, &stack.brokers, &properties, (topic, group), CONSOLE_PATIENCE)
+    }
+
     /// Ends the system, and fails the test when something is left.
     ///
     /// # Panics
@@ -251,6 +281,10 @@ impl Drop for System {
     fn drop(&mut self) {
         // A test that fails has a reason already, and its system may be anywhere.
         let failing = thread::panicking();
+        if failing {
+            // On this thread: they show their logs only where a test is failing.
+            self.processes.clear();
+        }
         let ended = self.end(!failing);
         assert!(failing || ended.is_ok(), "the system leaves something behind: {}", ended.unwrap_err());
     }
