@@ -37,7 +37,10 @@ async fn a_query_through_real_processes_makes_one_report_and_exactly_one_sms() {
     let upstream = query.reference.upstream.clone();
     let events = system.console(&User::Upstream(upstream.clone()), &topics.event(&upstream));
     let ready = events.iter().filter(|record| is_report_ready(record)).count();
-    assert_eq!((ready, events.iter().filter(|record| record.key == id.to_string()).count()), (1, events.len()));
+    assert_eq!(
+        (ready, events.iter().filter(|record| record.key == id.to_string()).count()),
+        (1, events.len())
+    );
     system.finish();
 }
 

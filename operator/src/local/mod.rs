@@ -156,7 +156,8 @@ impl Local {
         let first = of_kind().next().ok_or_else(|| Exit::Usage.because(format!("no process `{name}`")))?;
         let ports = ports::free(2).map_err(|error| Exit::Unavailable.because(error))?;
         let name = format!("{name}-{}", of_kind().count() + 1);
-        let mut another = Service { log: Files(&self.plan.folder).log(&name), name, admin: ports[0], ..first.clone() };
+        let mut another =
+            Service { log: Files(&self.plan.folder).log(&name), name, admin: ports[0], ..first.clone() };
         let mut set = |key: &str, value: String| another.env.insert(key.to_owned(), value.into());
         set("CARDQUERY__ADMIN__LISTEN", ports[0].to_string());
         match first.part {

@@ -213,3 +213,7 @@ fn render(settings: impl Iterator<Item = (&'static str, Value)>) -> String {
     let table: BTreeMap<_, _> = settings.collect();
     toml::to_string(&table).expect("tables of texts, numbers and tables are TOML")
 }
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

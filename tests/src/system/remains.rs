@@ -65,11 +65,10 @@ pub(super) async fn of(local: &Local, banks: &BTreeSet<String>) -> Remains {
     for (group, topics) in groups {
         remains.lag.extend(lag(&kafka, &watermarks, group, topics).await);
     }
-    let dead: BTreeSet<String> =
-        [topics.query(&upstreams[0]), topics.reply(&all_banks[0]), topics.notice()]
-            .iter()
-            .filter_map(|topic| topics.dead_letter(topic))
-            .collect();
+    let dead: BTreeSet<String> = [topics.query(&upstreams[0]), topics.reply(&all_banks[0]), topics.notice()]
+        .iter()
+        .filter_map(|topic| topics.dead_letter(topic))
+        .collect();
     let ends = watermarks.end_offsets(&dead.into_iter().collect::<Vec<_>>()).await;
     remains.dead_letters = ends.into_values().map(|end| end.expect("an end offset")).sum();
     remains
