@@ -81,7 +81,7 @@ impl System {
             plan.sample.banks.retain(|bank| setup.banks.contains(bank.id.as_str()));
             assert_eq!(plan.sample.banks.len(), setup.banks.len(), "all of them are sample banks");
         }
-        let mut local = Local::new(stack, plan).unwrap_or_else(|failure| panic!("{failure}"));
+        let local = Local::new(stack, plan).unwrap_or_else(|failure| panic!("{failure}"));
         local.prepare(&mut |_| {}).await.unwrap_or_else(|failure| panic!("{failure}"));
         let mut system = Self {
             local,
@@ -296,6 +296,6 @@ fn start(service: &Service) -> ChildProcess {
     let args = service.args();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let env: Vec<(&str, &str)> =
-        service.env.iter().map(|(key, value)| (key.as_str(), value.expose_secret())).collect();
+        service.env.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
     ChildProcess::spawn(service.part.binary(), &args, &env)
 }

@@ -87,7 +87,7 @@ impl Databases {
 }
 
 impl Local {
-    /// Decides names, ports and passwords; touches nothing but ports.
+    /// Decides names, ports and the databases' passwords; touches nothing but ports.
     ///
     /// # Errors
     /// With the exit code of what stands in the way.
@@ -158,7 +158,7 @@ impl Local {
         let name = format!("{name}-{}", of_kind().count() + 1);
         let mut another =
             Service { log: Files(&self.plan.folder).log(&name), name, admin: ports[0], ..first.clone() };
-        let mut set = |key: &str, value: String| another.env.insert(key.to_owned(), value.into());
+        let mut set = |key: &str, value: String| another.env.insert(key.to_owned(), value);
         set("CARDQUERY__ADMIN__LISTEN", ports[0].to_string());
         match first.part {
             Part::Aggregator => {
@@ -247,10 +247,15 @@ fn service(plan: &Plan, addresses: &Addresses, part: Part) -> Service {
         Part::Producer(_) => vec!["--dev"],
         Part::Aggregator | Part::Notifier | Part::Connector(_) => Vec::new(),
     };
+    // A connector waits for others nearly always, and fourteen share a machine.
+    let threads = match part {
+        Part::Connector(_) => "1",
+        Part::Aggregator | Part::Notifier | Part::Producer(_) => "2",
+    };
     Service {
         settings: files.settings(&name),
         flags,
-        env: BTreeMap::new(),
+        env: [("TOKIO_WORKER_THREADS".to_owned(), threads.to_owned())].into(),
         admin: addresses.admin[&name],
         log: files.log(&name),
         name,

@@ -18,10 +18,6 @@ use crate::topics::cluster::Cluster;
 use crate::topics::diff::diff;
 use crate::topics::wanted::Wanted;
 
-/// The threads of a connector: it waits for others nearly always, and fourteen share a machine.
-const CONNECTOR_THREADS: &str = "1";
-const SERVICE_THREADS: &str = "2";
-
 /// One step, as it is told.
 pub(super) type Tell<'a> = &'a mut (dyn FnMut(&str) + Send);
 
@@ -30,15 +26,12 @@ impl Local {
     ///
     /// # Errors
     /// With the exit code of what stands in the way.
-    pub async fn prepare(&mut self, tell: Tell<'_>) -> Result<(), Failure> {
+    pub async fn prepare(&self, tell: Tell<'_>) -> Result<(), Failure> {
         self.write_files()?;
-        tell("topics, access lists and users");
-        self.apply_topics().await?;
-        tell("databases and the sample banks' rows");
-        self.make_databases().await?;
+        tell("topics, access lists and users; databases and the sample banks' rows");
+        futures::future::try_join(self.apply_topics(), self.make_databases()).await?;
         tell("registry entries");
-        self.publish_registry().await?;
-        self.give_passwords()
+        self.publish_registry().await
     }
 
     fn write_files(&self) -> Result<(), Failure> {
@@ -134,21 +127,6 @@ impl Local {
             }
             let record = OutRecord { topic: topic.clone(), key: Some(key), value, headers: Vec::new() };
             producer.send(record).await.map_err(|error| Exit::of(&error).because(error))?;
-        }
-        Ok(())
-    }
-
-    /// Only now every user has a password. It reaches its process by the environment, and no settings file.
-    fn give_passwords(&mut self) -> Result<(), Failure> {
-        for service in &mut self.services {
-            let user = service.part.user().to_string();
-            let password = self.stack.password(&user).map_err(|error| Exit::NoInput.because(error))?;
-            let threads = match service.part {
-                Part::Connector(_) => CONNECTOR_THREADS,
-                Part::Aggregator | Part::Notifier | Part::Producer(_) => SERVICE_THREADS,
-            };
-            service.env.insert("CARDQUERY__KAFKA__PROPERTIES__SASL_PASSWORD".to_owned(), password);
-            service.env.insert("TOKIO_WORKER_THREADS".to_owned(), threads.into());
         }
         Ok(())
     }

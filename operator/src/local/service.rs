@@ -4,8 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use secrecy::SecretString;
-
 use super::plan::Part;
 
 /// What starts a process, and where it says that it is ready.
@@ -20,7 +18,7 @@ pub struct Service {
     /// What else is on its command line.
     pub flags: Vec<&'static str>,
     /// What it finds in its environment, besides what everybody finds there.
-    pub env: BTreeMap<String, SecretString>,
+    pub env: BTreeMap<String, String>,
     /// Where it answers for its health.
     pub admin: SocketAddr,
     /// Where what it prints goes when `cardquery run` starts it.

@@ -146,11 +146,13 @@ impl Site<'_> {
     }
 
     fn kafka(&self, part: &Part) -> Value {
+        let user = part.user().to_string();
         json!({
             "brokers": self.stack.brokers,
             "client_id": client_id(&self.plan.topics(), part),
             "session_timeout_ms": 6_000,
-            "properties": self.stack.sasl(&part.user().to_string()),
+            "properties": self.stack.sasl(&user),
+            "property_files": { "sasl.password": self.stack.password_file(&user) },
         })
     }
 
@@ -196,6 +198,7 @@ pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
                 "brokers": stack.brokers,
                 "client_id": plan.topics().group("operator"),
                 "properties": stack.sasl("admin"),
+                "property_files": { "sasl.password": stack.password_file("admin") },
             }),
         ),
         ("cluster", json!({ "replication_factor": replicas, "min_insync_replicas": replicas.min(2) })),

@@ -9,9 +9,9 @@ use cardquery::local::plan::Part;
 use plumbing::kafka::{KafkaConfig, Watermarks};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{ClientConfig, TopicPartitionList};
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::Connection;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection, Row};
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -105,17 +105,20 @@ async fn lag(
         .collect()
 }
 
+/// Rows that wait to be published, and those that never can be.
 async fn outbox(local: &Local) -> i64 {
-    let mut rows = 0;
-    for part in [Part::Aggregator, Part::Notifier] {
-        let url = local.database_url(&part).expect("it has a database");
-        let mut session = PgConnection::connect(url.expose_secret()).await.expect("the stack's PostgreSQL");
-        let table = sqlx::query("SELECT to_regclass('outbox')::text").fetch_one(&mut session).await;
-        if table.expect("asked").get::<Option<String>, _>(0).is_some() {
-            let count = sqlx::query_scalar("SELECT count(*) FROM outbox").fetch_one(&mut session).await;
-            rows += count.unwrap_or_else(|error| -> i64 { panic!("{error}") });
-        }
-        session.close().await.expect("closed");
-    }
-    rows
+    count(
+        local.database_url(&Part::Aggregator),
+        "SELECT (SELECT count(*) FROM outbox) + (SELECT count(*) FROM outbox_parked)",
+    )
+    .await
+        + count(local.database_url(&Part::Notifier), "SELECT count(*) FROM sms WHERE NOT announced").await
+}
+
+async fn count(url: Option<SecretString>, question: &'static str) -> i64 {
+    let url = url.expect("it has a database");
+    let mut session = PgConnection::connect(url.expose_secret()).await.expect("the stack's PostgreSQL");
+    let count = sqlx::query_scalar(question).fetch_one(&mut session).await;
+    session.close().await.expect("closed");
+    count.unwrap_or_else(|error| panic!("{question}: {error}"))
 }

@@ -51,10 +51,10 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
 
     let say = Say::new();
     say.line(&format!("cardquery {} on the stack in {}", env!("CARGO_PKG_VERSION"), stack.folder.display()));
-    let mut local = Local::new(stack, plan)?;
+    let local = Local::new(stack, plan)?;
     let mut processes = Processes::default();
     let started = tokio::select! {
-        started = start(&mut local, &mut processes, &say) => started,
+        started = start(&local, &mut processes, &say) => started,
         signal = signals.next() => {
             say.step("stopping", signal);
             Ok(())
@@ -71,7 +71,7 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
 }
 
 /// Prepares, starts, and returns once every process is ready.
-async fn start(local: &mut Local, processes: &mut Processes, say: &Say) -> Result<(), Failure> {
+async fn start(local: &Local, processes: &mut Processes, say: &Say) -> Result<(), Failure> {
     local.prepare(&mut |step| say.step("prepare", step)).await?;
     for service in &local.services {
         processes.start(service).map_err(|error| Exit::CannotCreate.because(error))?;

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use secrecy::ExposeSecret;
-
 use crate::local::owned_process::{Launch, OwnedProcess};
 use crate::local::ready::{Ask, Readiness};
 use crate::local::service::Service;
@@ -57,7 +55,7 @@ impl Processes {
         };
         let running = OwnedProcess::spawn(&launch, |command| {
             command.args(service.args());
-            command.envs(service.env.iter().map(|(key, value)| (key, value.expose_secret())));
+            command.envs(&service.env);
         });
         let running = running.map_err(failed(service))?;
         self.0.push(Process { service: service.clone(), running, ended: false });
