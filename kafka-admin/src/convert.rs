@@ -107,3 +107,46 @@ pub(crate) fn native_permission(permission: Permission) -> Option<rd::rd_kafka_A
         Permission::Unknown => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_can_be_asked_for_is_read_back_as_the_same() {
+        use AclOperation as Op;
+        for operation in [
+            Op::All,
+            Op::Read,
+            Op::Write,
+            Op::Create,
+            Op::Delete,
+            Op::Alter,
+            Op::Describe,
+            Op::ClusterAction,
+            Op::DescribeConfigs,
+            Op::AlterConfigs,
+            Op::IdempotentWrite,
+        ] {
+            assert_eq!(native_operation(operation).map(read_operation), Some(operation));
+        }
+        use ResourceKind as Kind;
+        for kind in [Kind::Topic, Kind::Group, Kind::Cluster, Kind::TransactionalId] {
+            assert_eq!(native_resource(kind).map(read_resource), Some(kind));
+        }
+        for pattern in [Pattern::Literal, Pattern::Prefixed] {
+            assert_eq!(native_pattern(pattern).map(read_pattern), Some(pattern));
+        }
+        for permission in [Permission::Allow, Permission::Deny] {
+            assert_eq!(native_permission(permission).map(read_permission), Some(permission));
+        }
+    }
+
+    #[test]
+    fn what_is_unknown_cannot_be_asked_for() {
+        assert_eq!(native_operation(AclOperation::Unknown), None);
+        assert_eq!(native_resource(ResourceKind::Unknown), None);
+        assert_eq!(native_pattern(Pattern::Unknown), None);
+        assert_eq!(native_permission(Permission::Unknown), None);
+    }
+}

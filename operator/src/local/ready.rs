@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::service::Service;
 
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
@@ -40,7 +42,31 @@ impl Ask {
     }
 }
 
-/// The names of the checks that fail.
+/// The checks that fail, of the JSON list that a process answers with.
 fn waits_for(body: &str) -> String {
-    body.to_owned()
+    #[derive(Deserialize)]
+    struct Check {
+        name: String,
+        ok: bool,
+        #[serde(default)]
+        detail: String,
+    }
+    let Ok(checks) = serde_json::from_str::<Vec<Check>>(body) else {
+        return "does not say what for".to_owned();
+    };
+    let failing = checks.into_iter().filter(|check| !check.ok);
+    let texts: Vec<String> = failing.map(|Check { name, detail, .. }| format!("{name}: {detail}")).collect();
+    texts.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_checks_that_fail_are_named_with_their_reasons() {
+        let body = r#"[{"name":"started","ok":true,"detail":""},{"name":"assigned","ok":false,"detail":"joining"}]"#;
+        assert_eq!(waits_for(body), "assigned: joining");
+        assert_eq!(waits_for("<html>"), "does not say what for");
+    }
 }

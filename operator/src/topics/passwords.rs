@@ -62,11 +62,10 @@ pub(super) fn read_or_make(
 fn password(folder: &Path, user: &str) -> Result<Zeroizing<String>, PasswordError> {
     let path = folder.join(format!("{user}.password"));
     let io = |source| PasswordError::Io { path: path.clone(), source };
-    let text = match fs::read_to_string(&path) {
-        Ok(text) => Zeroizing::new(text),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return make(folder, &path).map_err(io),
-        Err(error) => return Err(io(error)),
-    };
+    if !path.try_exists().map_err(io)? {
+        make(folder, &path).map_err(io)?;
+    }
+    let text = Zeroizing::new(fs::read_to_string(&path).map_err(io)?);
     let password = text.trim_end_matches(['\r', '\n']);
     if password.is_empty() {
         return Err(PasswordError::Empty(path));
@@ -74,16 +73,20 @@ fn password(folder: &Path, user: &str) -> Result<Zeroizing<String>, PasswordErro
     Ok(Zeroizing::new(password.to_owned()))
 }
 
-/// The file appears whole or not at all, and never replaces another.
-fn make(folder: &Path, path: &Path) -> io::Result<Zeroizing<String>> {
+/// The file appears whole or not at all. One that somebody else makes meanwhile counts, so that two who apply at the same
+/// time set the same password.
+fn make(folder: &Path, path: &Path) -> io::Result<()> {
     let secret = Zeroizing::new(rand::random::<[u8; LENGTH]>());
     let password = Zeroizing::new(hex::encode(secret.as_slice()));
     // A temporary file is readable by its owner alone.
     let mut file = NamedTempFile::new_in(folder)?;
     file.write_all(password.as_bytes())?;
     file.as_file().sync_all()?;
-    file.persist_noclobber(path)?;
-    Ok(password)
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(lost) if lost.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(failed) => Err(failed.error),
+    }
 }
 
 #[cfg(test)]

@@ -74,7 +74,13 @@ impl KafkaError {
             return Self::Client(text.clone());
         }
         let text = || format!("{subject}: {error}");
-        match error.rdkafka_error_code() {
+        let code = if let rdkafka::error::KafkaError::AdminOp(code) = error {
+            // rdkafka does not count it among the errors with a code.
+            Some(*code)
+        } else {
+            error.rdkafka_error_code()
+        };
+        match code {
             Some(RDKafkaErrorCode::Fatal) => Self::Fatal(text()),
             Some(code) if is_denied(code) => Self::Denied(text()),
             Some(code) if is_unknown_topic(code) => Self::UnknownTopic(subject.to_owned()),
@@ -210,6 +216,22 @@ impl Refusal {
             Self::TooLarge(_) => "too-large",
             Self::Denied(_) => "denied",
             Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::KafkaError as ClientError;
+
+    use super::*;
+
+    #[test]
+    fn a_denial_is_a_denial_whatever_asked() {
+        let code = RDKafkaErrorCode::ClusterAuthorizationFailed;
+        for error in [ClientError::AdminOp(code), ClientError::Global(code), ClientError::MetadataFetch(code)]
+        {
+            assert_eq!(KafkaError::sorted("it", &error).exit(), Exit::Denied, "{error}");
         }
     }
 }
