@@ -9,6 +9,9 @@ use cardquery_tests::stack::{Stack, fresh_prefix};
 use plumbing::kafka::{KafkaConfig, KafkaError, OutRecord, Producer, Watermarks};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::util::Timeout;
 
 const WITHIN: Duration = Duration::from_secs(30);
 /// A client tries again and again, so its question is answered only by the end of its time.
@@ -54,20 +57,21 @@ async fn a_record_that_admin_writes_is_counted_by_the_broker() {
     assert_eq!(ends(&kafka, &topic).await, BTreeMap::from([((topic, 0), Ok(1))]));
 }
 
+/// Plumbing's clients never ask for a topic to be created; any other producer does.
 #[tokio::test]
 async fn a_topic_that_nobody_created_does_not_come_into_being() {
     let stack = Stack::get();
     let topic = fresh_prefix();
-    let mut kafka = stack.kafka("admin", "cardquery.test.no-topic");
-    // How long a producer hopes that a topic is only new.
-    kafka.properties.insert("topic.metadata.propagation.max.ms".to_owned(), "1000".to_owned());
+    let producer: FutureProducer = stack
+        .client("admin", "cardquery.test.no-topic")
+        .set("topic.metadata.propagation.max.ms", "1000")
+        .create()
+        .expect("these settings are valid");
 
-    let producer = Producer::new(&kafka).expect("these settings are valid");
-    let sent = producer.send(record(&topic)).await;
+    let sent = producer.send(FutureRecord::to(&topic).key("key").payload("value"), Timeout::Never).await;
 
-    assert!(sent.is_err(), "a record for {topic} was accepted: {sent:?}");
-    let unknown = Err(KafkaError::UnknownTopic(topic.clone()));
-    assert_eq!(ends(&kafka, &topic).await, BTreeMap::from([((topic, -1), unknown)]));
+    let (error, _record) = sent.expect_err("a record for a topic that nobody created was accepted");
+    assert_eq!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::UnknownTopicOrPartition));
 }
 
 #[tokio::test]
