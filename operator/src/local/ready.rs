@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn the_checks_that_fail_are_named_with_their_reasons() {
-        let body = r#"[{"name":"started","ok":true,"detail":""},{"name":"assigned","ok":false,"detail":"joining"}]"#;
+        let body =
+            r#"[{"name":"started","ok":true,"detail":""},{"name":"assigned","ok":false,"detail":"joining"}]"#;
         assert_eq!(waits_for(body), "assigned: joining");
         assert_eq!(waits_for("<html>"), "does not say what for");
     }
