@@ -3,6 +3,8 @@
 //! | to find | look in |
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
+//! | the whole system on real servers, one process per service and bank | [`local`] |
+//! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
 //! | the settings | [`config`] |
@@ -10,6 +12,8 @@
 
 pub mod config;
 pub mod demo;
+pub mod local;
 pub mod render;
 pub mod sample;
+pub mod submit;
 pub mod topics;

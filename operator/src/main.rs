@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{demo, render, topics};
+use cardquery::{demo, local, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -21,6 +21,10 @@ enum Command {
     Demo(demo::options::Options),
     /// Prints access lists or topics and users in another tool's words.
     Render(render::Options),
+    /// Runs the whole system on the local stack, each service and sample bank as a process.
+    Run(local::run::options::Options),
+    /// Sends a query of a sample person to a running system, and follows it to the opened report and the SMS.
+    Submit(submit::options::Options),
     /// Makes a cluster match the table of topics, access lists and users.
     Topics(topics::options::Options),
 }
@@ -36,6 +40,8 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Demo(options) => demo::run(&options).await?,
         Command::Render(options) => render::run(&options)?,
+        Command::Run(options) => local::run::run(&options).await?,
+        Command::Submit(options) => submit::run(&options).await?,
         Command::Topics(options) => return topics::run(options).await,
     }
     Ok(Exit::Ok.into())

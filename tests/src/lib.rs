@@ -5,6 +5,7 @@
 //! however that ends.
 
 pub mod attacker;
+pub mod console_consumer;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
@@ -13,7 +14,9 @@ pub mod process;
 pub mod redis_server;
 pub mod scan;
 pub mod stack;
+pub mod system;
 
 mod log_file;
-mod owned_process;
 mod ports;
+
+use cardquery::local::owned_process;
