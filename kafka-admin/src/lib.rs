@@ -42,15 +42,19 @@ pub fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
     native::complaints(client)
 }
 
-/// Every access list of the cluster.
+/// Every access list of the cluster, as one broker shows it: brokers follow the controller, each in its own time.
 ///
 /// librdkafka 2.12 drops the error of this answer: whoever may not Describe the cluster gets an empty list, and so does
 /// everybody on a cluster without an authorizer. [`describe_scram_users`] needs the same right, and says so.
 ///
 /// # Errors
 /// [`AdminError`].
-pub fn describe_acls<C: ClientContext>(client: &Client<C>, within: Duration) -> Result<Vec<Acl>, AdminError> {
-    native::describe_acls(client, within)
+pub fn describe_acls<C: ClientContext>(
+    client: &Client<C>,
+    broker: i32,
+    within: Duration,
+) -> Result<Vec<Acl>, AdminError> {
+    native::describe_acls(client, broker, within)
 }
 
 /// Creates access lists; one that exists already is left as it is.
@@ -77,15 +81,16 @@ pub fn delete_acls<C: ClientContext>(
     native::delete_acls(client, acls, within)
 }
 
-/// The names of all users that can log in with SCRAM-SHA-512.
+/// The names of all users that can log in with SCRAM-SHA-512, as one broker shows them.
 ///
 /// # Errors
 /// [`AdminError`].
 pub fn describe_scram_users<C: ClientContext>(
     client: &Client<C>,
+    broker: i32,
     within: Duration,
 ) -> Result<Vec<String>, AdminError> {
-    native::describe_scram_users(client, within)
+    native::describe_scram_users(client, broker, within)
 }
 
 /// Creates users that log in with SCRAM-SHA-512, or sets their passwords. The password does not leave this process;

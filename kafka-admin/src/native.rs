@@ -38,13 +38,17 @@ const MECHANISM: rd::rd_kafka_ScramMechanism_t =
 
 pub(crate) fn describe_acls<C: ClientContext>(
     client: &Client<C>,
+    broker: i32,
     within: Duration,
 ) -> Result<Vec<Acl>, AdminError> {
     let any = any_acl()?;
-    let event = Call::new(client, within)?.answer("describe access lists", |rk, options, queue| {
-        // SAFETY: all four pointers are live; rule "copies".
-        unsafe { rd::rd_kafka_DescribeAcls(rk, any.as_ptr(), options, queue) }
-    })?;
+    let event = Call::new(client, within)?.of_broker(broker)?.answer(
+        "describe access lists",
+        |rk, options, queue| {
+            // SAFETY: all four pointers are live; rule "copies".
+            unsafe { rd::rd_kafka_DescribeAcls(rk, any.as_ptr(), options, queue) }
+        },
+    )?;
     // SAFETY: rule "event"; the two functions belong together.
     let found = unsafe {
         list(&event, rd::rd_kafka_event_DescribeAcls_result, rd::rd_kafka_DescribeAcls_result_acls)?
@@ -99,10 +103,11 @@ pub(crate) fn delete_acls<C: ClientContext>(
 
 pub(crate) fn describe_scram_users<C: ClientContext>(
     client: &Client<C>,
+    broker: i32,
     within: Duration,
 ) -> Result<Vec<String>, AdminError> {
     let what = "describe users";
-    let event = Call::new(client, within)?.event(what, |rk, options, queue| {
+    let event = Call::new(client, within)?.of_broker(broker)?.event(what, |rk, options, queue| {
         // SAFETY: the pointers are live; no users are given, which asks for all.
         unsafe { rd::rd_kafka_DescribeUserScramCredentials(rk, ptr::null_mut(), 0, options, queue) }
     })?;
@@ -286,6 +291,17 @@ impl<'a, C: ClientContext> Call<'a, C> {
         };
         check_code(code, || "request timeout".to_owned(), || why.text())?;
         Ok(Self { client, options, queue, within })
+    }
+
+    /// The same call, to this broker.
+    fn of_broker(self, broker: i32) -> Result<Self, AdminError> {
+        let mut why = ErrorText::new();
+        // SAFETY: the options are live, and the buffer has this length.
+        let code = unsafe {
+            rd::rd_kafka_AdminOptions_set_broker(self.options.as_ptr(), broker, why.as_mut_ptr(), why.len())
+        };
+        check_code(code, || format!("broker {broker}"), || why.text())?;
+        Ok(self)
     }
 
     /// Enqueues the request and waits for its event, whose error is the request's.

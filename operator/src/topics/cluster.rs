@@ -14,6 +14,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::Client;
 use rdkafka::error::KafkaError as ClientError;
+use rdkafka::metadata::MetadataBroker;
 use rdkafka::types::RDKafkaErrorCode;
 
 use super::diff::{Difference, Plan, diff};
@@ -45,6 +46,9 @@ pub enum ApplyError {
     /// The brokers do not show what they acknowledged.
     #[error("applied, but after {SETTLED_WITHIN:?} the brokers do not show it: {0}")]
     NotSettled(String),
+    /// The brokers show different things.
+    #[error("the brokers have not agreed with each other for {SETTLED_WITHIN:?}")]
+    Disagree,
     /// A thread ended early.
     #[error("a request was abandoned: {0}")]
     Abandoned(String),
@@ -62,7 +66,7 @@ impl ApplyError {
                 Exit::Software
             }
             Self::Password(error) => error.exit(),
-            Self::NotSettled(_) => Exit::Unavailable,
+            Self::NotSettled(_) | Self::Disagree => Exit::Unavailable,
         }
     }
 }
@@ -82,19 +86,49 @@ impl Cluster {
         Ok(Self { admin: Arc::new(kafka.admin()?), passwords: passwords.to_owned() })
     }
 
-    /// What the cluster holds.
+    /// What differs, once all brokers show the same: each follows the controller in its own time, and what only one of them
+    /// shows is out of date or about to be.
     ///
     /// # Errors
     /// [`ApplyError`].
-    pub async fn read(&self, wanted: &Wanted) -> Result<Found, ApplyError> {
-        let mut topics = self.blocking(topics).await?;
+    pub async fn plan(&self, wanted: &Wanted) -> Result<Plan, ApplyError> {
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        loop {
+            match self.agreed(wanted).await? {
+                Some(plan) => return Ok(plan),
+                None if Instant::now() > deadline => return Err(ApplyError::Disagree),
+                None => tokio::time::sleep(POLL).await,
+            }
+        }
+    }
+
+    /// What differs, if all brokers show the same.
+    async fn agreed(&self, wanted: &Wanted) -> Result<Option<Plan>, ApplyError> {
+        let Overview { brokers, topics } = self.blocking(overview).await?;
+        let mut plans = Vec::new();
+        for broker in brokers {
+            let found = self.read(wanted, broker, topics.clone()).await?;
+            plans.push(diff(wanted, &found));
+        }
+        plans.dedup();
+        Ok(if plans.len() == 1 { plans.pop() } else { None })
+    }
+
+    /// What a broker shows of the cluster. A topic that it does not know yet has no settings.
+    async fn read(
+        &self,
+        wanted: &Wanted,
+        broker: i32,
+        mut topics: BTreeMap<String, FoundTopic>,
+    ) -> Result<Found, ApplyError> {
         let asked: Vec<&String> = wanted.topics.keys().filter(|name| topics.contains_key(*name)).collect();
-        let mut settings = self.settings(&asked).await?;
+        let mut settings = self.settings(broker, &asked).await?;
         for (name, topic) in &mut topics {
             topic.settings = settings.remove(name).unwrap_or_default();
         }
-        let acls = self.blocking(|client| kafka_admin::describe_acls(client, WITHIN)).await?;
-        let users = self.blocking(|client| kafka_admin::describe_scram_users(client, WITHIN)).await?;
+        let acls = self.blocking(move |client| kafka_admin::describe_acls(client, broker, WITHIN)).await?;
+        let users =
+            self.blocking(move |client| kafka_admin::describe_scram_users(client, broker, WITHIN)).await?;
         Ok(Found { topics, acls: acls.into_iter().collect(), users: users.into_iter().collect() })
     }
 
@@ -136,10 +170,9 @@ impl Cluster {
     async fn settled(&self, wanted: &Wanted) -> Result<Plan, ApplyError> {
         let deadline = Instant::now() + SETTLED_WITHIN;
         loop {
-            let found = self.read(wanted).await?;
-            let rest = diff(wanted, &found);
-            let waiting =
-                wanted.topics.keys().find(|name| found.topics.get(*name).is_some_and(|topic| !topic.led));
+            let rest = self.plan(wanted).await?;
+            let topics = self.blocking(overview).await?.topics;
+            let waiting = wanted.topics.keys().find(|name| topics.get(*name).is_some_and(|topic| !topic.led));
             if rest.is_applied() && waiting.is_none() {
                 return Ok(rest);
             }
@@ -182,6 +215,7 @@ impl Cluster {
     /// The settings that hold for topics.
     async fn settings(
         &self,
+        broker: i32,
         topics: &[&String],
     ) -> Result<BTreeMap<String, BTreeMap<String, FoundSetting>>, ApplyError> {
         if topics.is_empty() {
@@ -189,7 +223,7 @@ impl Cluster {
         }
         let asked: Vec<ResourceSpecifier<'_>> =
             topics.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
-        let told = self.admin.describe_configs(&asked, &options()).await;
+        let told = self.admin.describe_configs(&asked, &options().broker_id(broker)).await;
         let told = told.map_err(|error| KafkaError::sorted("describe topics", &error))?;
         let mut settings = BTreeMap::new();
         for resource in told {
@@ -214,6 +248,12 @@ impl Cluster {
         let asked = tokio::task::spawn_blocking(move || ask(admin.inner()));
         asked.await.map_err(|error| ApplyError::Abandoned(error.to_string()))?.map_err(Into::into)
     }
+}
+
+/// What the metadata of a cluster tells.
+struct Overview {
+    brokers: Vec<i32>,
+    topics: BTreeMap<String, FoundTopic>,
 }
 
 /// A plan, by what is asked of the cluster.
@@ -248,8 +288,8 @@ impl Steps {
     }
 }
 
-/// Every topic, without its settings. The first thing that is asked, so its error says why nobody answers.
-fn topics(client: &Client<PlainContext>) -> Result<BTreeMap<String, FoundTopic>, KafkaError> {
+/// The brokers, and every topic without its settings. The first thing that is asked, so its error says why nobody answers.
+fn overview(client: &Client<PlainContext>) -> Result<Overview, KafkaError> {
     let deadline = Instant::now() + FIRST_WITHIN;
     let mut complaints = Vec::new();
     let metadata = loop {
@@ -277,7 +317,10 @@ fn topics(client: &Client<PlainContext>) -> Result<BTreeMap<String, FoundTopic>,
         };
         (topic.name().to_owned(), found)
     });
-    Ok(topics.collect())
+    Ok(Overview {
+        brokers: metadata.brokers().iter().map(MetadataBroker::id).collect(),
+        topics: topics.collect(),
+    })
 }
 
 fn options() -> AdminOptions {

@@ -32,7 +32,7 @@ use std::process::ExitCode;
 use plumbing::exit::{Exit, Failure};
 
 use self::cluster::{ApplyError, Cluster};
-use self::diff::{Plan, diff};
+use self::diff::Plan;
 use self::options::{Command, Options};
 use self::wanted::Wanted;
 use crate::config::Config;
@@ -74,8 +74,7 @@ async fn compare(config: &options::ConfigPath) -> Result<(Cluster, Wanted, Plan)
     let (config, estate) = Config::load_with_estate(config.config.as_deref())?;
     let wanted = Wanted::new(&estate);
     let cluster = Cluster::new(&config.kafka, &config.users.passwords_dir).map_err(because)?;
-    let found = cluster.read(&wanted).await.map_err(because)?;
-    let plan = diff(&wanted, &found);
+    let plan = cluster.plan(&wanted).await.map_err(because)?;
     Ok((cluster, wanted, plan))
 }
 

@@ -240,7 +240,8 @@ impl<'a> Probe<'a> {
     fn describe_cluster(&self) -> BTreeMap<String, Outcome> {
         let client: AdminClient<DefaultClientContext> =
             self.config.create().expect("these settings are valid");
-        let users = kafka_admin::describe_scram_users(client.inner(), WITHIN);
+        let broker = client.inner().fetch_metadata(None, WITHIN).expect("an answer").brokers()[0].id();
+        let users = kafka_admin::describe_scram_users(client.inner(), broker, WITHIN);
         let outcome = match users {
             Ok(_) => Outcome::Done,
             Err(kafka_admin::AdminError::Refused { code: Code::ClusterAuthorizationFailed, .. }) => {
