@@ -3,7 +3,7 @@
 //! Every reader sees every record, nothing is committed, and no rebalance can interfere: partitions
 //! are assigned once. [`read_to_end`] is the same reader that ends when it has caught up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ pub fn follow(
     each: impl FnMut(Record) + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    start(kafka, topics, each, shutdown, Until::Shutdown)
+    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
 }
 
 /// Reads all partitions of `topics` from their beginning to the end offsets found at the call. A
@@ -60,7 +60,20 @@ pub async fn read_to_end(
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
-    start(kafka, topics.to_vec(), each, shutdown, Until::End)?.stopped().await
+    start(kafka, topics.to_vec(), BTreeMap::new(), each, shutdown, Until::End)?.stopped().await
+}
+
+/// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
+/// has none there, or one that it does not hold, is read from its beginning.
+pub async fn read_from(
+    kafka: &KafkaConfig,
+    topic: String,
+    from: BTreeMap<i32, i64>,
+    each: impl FnMut(Record) + Send + 'static,
+) -> Result<(), KafkaError> {
+    let shutdown = CancellationToken::new();
+    let _stop = shutdown.clone().drop_guard();
+    start(kafka, vec![topic], from, each, shutdown, Until::End)?.stopped().await
 }
 
 impl Follower {
@@ -93,6 +106,7 @@ enum Until {
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
+    from: BTreeMap<i32, i64>,
     each: impl FnMut(Record) + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
@@ -115,7 +129,7 @@ fn start(
     std::thread::Builder::new()
         .name("kafka-follow".into())
         .spawn(move || {
-            let result = reader.run(&topics, each);
+            let result = reader.run(&topics, &from, each);
             if let Err(error) = &result {
                 reader.progress.send_replace(Progress::Failed(error.clone()));
             }
@@ -138,8 +152,13 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(&mut self, topics: &[String], mut each: impl FnMut(Record)) -> Result<(), KafkaError> {
-        self.assign(topics)?;
+    fn run(
+        &mut self,
+        topics: &[String],
+        from: &BTreeMap<i32, i64>,
+        mut each: impl FnMut(Record),
+    ) -> Result<(), KafkaError> {
+        self.assign(topics, from)?;
         let mut moved = Instant::now();
         while !self.shutdown.is_cancelled() {
             if self.unread.is_empty() {
@@ -187,15 +206,20 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&mut self, topics: &[String]) -> Result<(), KafkaError> {
+    fn assign(&mut self, topics: &[String], from: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                list.add_partition_offset(topic, partition.id, Offset::Beginning)
-                    .map_err(|error| KafkaError::sorted(topic, &error))?;
-                if low < end {
+                let held = from.get(&partition.id).copied().filter(|offset| (low..=end).contains(offset));
+                list.add_partition_offset(
+                    topic,
+                    partition.id,
+                    held.map_or(Offset::Beginning, Offset::Offset),
+                )
+                .map_err(|error| KafkaError::sorted(topic, &error))?;
+                if held.unwrap_or(low) < end {
                     self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, end);
                 }
             }

@@ -1,6 +1,9 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use plumbing::kafka::{Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
+use plumbing::kafka::{
+    Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_from, read_to_end,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +29,31 @@ async fn reading_to_the_end_sees_every_record_of_every_topic() {
     let mut seen = seen.lock().expect("not poisoned").clone();
     seen.sort_unstable();
     assert_eq!(seen, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_from_an_offset_sees_what_stands_there_and_behind_and_a_wrong_one_everything() {
+    let stand = Stand::new(&[("things", 3)]);
+    stand.fill("things", 0..60).await;
+    let ends = stand.ends("things").await;
+    // The first partition from its middle, the second not at all, the third from where its log never was.
+    let from = BTreeMap::from([(0, ends[&0] / 2), (1, ends[&1]), (2, ends[&2] + 1)]);
+    let expected: Vec<(i32, i64)> = (ends[&0] / 2..ends[&0])
+        .map(|offset| (0, offset))
+        .chain((0..ends[&2]).map(|offset| (2, offset)))
+        .collect();
+    for (from, expected) in [(from, expected), (ends, Vec::new())] {
+        let seen: Arc<Mutex<Vec<(i32, i64)>>> = Arc::default();
+        let sink = Arc::clone(&seen);
+        let each = move |record: Record| {
+            let position = (record.position.partition, record.position.offset);
+            sink.lock().expect("not poisoned").push(position);
+        };
+        soon("the end", read_from(&stand.kafka(), "things".into(), from, each)).await.expect("readable");
+        let mut seen = seen.lock().expect("not poisoned").clone();
+        seen.sort_unstable();
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
