@@ -14,3 +14,5 @@ pub const DEADLINE_MISSED: &str = "cardquery_deadline_missed_total";
 pub const BANK_REPLY: &str = "cardquery_bank_reply_seconds";
 /// Views by code, `OK` for a shown report.
 pub const VIEWS: &str = "cardquery_views_total";
+/// Rows of sealed content that came for a day already erased, and were not kept.
+pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
