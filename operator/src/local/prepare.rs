@@ -15,7 +15,6 @@ use super::{Local, Told};
 use crate::config::Config;
 use crate::sample;
 use crate::topics::cluster::Cluster;
-use crate::topics::diff::diff;
 use crate::topics::wanted::Wanted;
 
 /// One step, as it is told.
@@ -79,8 +78,7 @@ impl Local {
         let wanted = Wanted::new(&estate);
         let cluster = Cluster::new(&config.kafka, &config.users.passwords_dir)
             .map_err(|error| error.exit().because(error))?;
-        let found = cluster.read(&wanted).await.map_err(|error| error.exit().because(error))?;
-        let plan = diff(&wanted, &found);
+        let plan = cluster.plan(&wanted).await.map_err(|error| error.exit().because(error))?;
         let rest = cluster.apply(&wanted, &plan).await.map_err(|error| error.exit().because(error))?;
         if rest.is_empty() {
             return Ok(());
