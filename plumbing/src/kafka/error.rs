@@ -1,5 +1,6 @@
 //! What can go wrong with Kafka, by what the caller can do about it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -27,6 +28,19 @@ pub enum KafkaError {
         /// librdkafka's text.
         text: String,
     },
+    /// The file with the value of a property cannot be read.
+    #[error("kafka property `{key}`: {}: {error}", path.display())]
+    PropertyFile {
+        /// The property.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
+    /// State is folded from a topic of one partition, and this one has more: their order would be accidental.
+    #[error("topic `{0}` must have one partition and has {1}")]
+    Partitions(String, usize),
     /// The client could not be created.
     #[error("kafka client could not be created: {0}")]
     Client(String),
@@ -56,7 +70,11 @@ impl KafkaError {
     /// The exit code of a process that ends with this error.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::ReservedProperty { .. } | Self::Property { .. } | Self::CreateTime(_) => Exit::Config,
+            Self::ReservedProperty { .. }
+            | Self::Property { .. }
+            | Self::CreateTime(_)
+            | Self::Partitions(..) => Exit::Config,
+            Self::PropertyFile { .. } => Exit::NoInput,
             Self::Client(_) | Self::UnknownTopic(_) | Self::Unavailable(_) | Self::Fatal(_) => {
                 Exit::Unavailable
             }

@@ -24,6 +24,7 @@
 //! | `fold.rs` | state folded from a topic |
 //! | `record_reader.rs` | one record by its position |
 //! | `watermarks.rs` | end offsets |
+//! | `signs.rs` | signs of life for health checks |
 //! | `producer.rs`, `dead_letter.rs` | the way out |
 
 mod assignment;
@@ -43,6 +44,7 @@ mod producer;
 mod rebalance;
 mod record;
 mod record_reader;
+mod signs;
 mod watermarks;
 
 pub use config::{AppendTime, KafkaConfig};
