@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
@@ -29,6 +30,9 @@ pub struct Config {
     pub prefix: String,
     /// Where the HTTP interface listens.
     pub listen: SocketAddr,
+    /// Producers must show a certificate of `ca_file` that names `upstream-<id>`; without it only this machine may ask.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// File with the signing key.
     pub signing_key_file: PathBuf,
     /// Which store.

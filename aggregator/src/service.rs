@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumbing::exit::Exit;
+use plumbing::http::{HttpListener, MutualTls, Peer, TlsError};
 use plumbing::kafka::{
     Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, GroupOffsets, KafkaConfig,
     KafkaError, Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
@@ -15,7 +16,6 @@ use plumbing::postgres::{PostgresConfig, PostgresError, UP_WITHIN, wait_until_up
 use plumbing::registry::{self, RegistryError};
 use schemas::registry::Registry;
 use schemas::topics::Topics;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
@@ -59,9 +59,12 @@ pub enum StartError {
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// The interface has no TLS yet, so it must not leave the machine.
-    #[error("listen: {0} is not a loopback address, and this interface has no TLS")]
+    /// Without TLS nobody is authenticated, so the interface must not leave the machine.
+    #[error("listen: {0} is not a loopback address, and there is no [tls]")]
     NotLoopback(SocketAddr),
+    /// The files of `tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
 }
 
 impl From<ReconcileError> for StartError {
@@ -85,6 +88,7 @@ impl StartError {
             Self::Store(_) => Exit::Unavailable,
             Self::LostTail(error) => error.exit(),
             Self::Listen(..) => Exit::CannotCreate,
+            Self::Tls(error) => error.exit(),
         }
     }
 }
@@ -161,7 +165,7 @@ pub async fn start_on<S: Store>(
     secrets: Secrets,
     lifecycle: &mut Lifecycle,
 ) -> Result<SocketAddr, StartError> {
-    if !config.listen.ip().is_loopback() {
+    if config.tls.is_none() && !config.listen.ip().is_loopback() {
         return Err(StartError::NotLoopback(config.listen));
     }
     let kafka = &config.kafka;
@@ -188,13 +192,16 @@ pub async fn start_on<S: Store>(
 
     let queries = consume(kafka, &hub, Source::Queries, Arc::clone(&registrar), lifecycle)?;
     let replies = consume(kafka, &hub, Source::Replies, Arc::clone(&assembler), lifecycle)?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
+    let tls = config.tls.as_ref().map(MutualTls::server).transpose()?;
+    let listener = HttpListener::bind(config.listen, tls)
+        .await
+        .map_err(|error| StartError::Listen(config.listen, error))?;
     let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     let token = lifecycle.token();
     let router = api::router(Arc::new(hub.on(stores.api)));
     lifecycle.spawn("http", async move {
-        axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        axum::serve(listener, service).with_graceful_shutdown(token.cancelled_owned()).await
     });
     let sweeps = Arc::new(hub.on(stores.sweeps));
     let outbox = Arc::new(HubOutbox(Arc::clone(&sweeps)));

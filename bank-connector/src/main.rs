@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use bank_connector::source::{CardSource, SourceError};
 use bank_connector::{Config, Secrets};
 use clap::Parser;
 use plumbing::cli::ServiceArgs;
@@ -29,6 +30,12 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::NoInput.because(error))?;
     let source = config.source().map_err(|error| Exit::Config.because(error))?;
+    match source.probe().await {
+        Err(error @ SourceError::Misfit(_)) => return Err(Exit::Config.because(error)),
+        // It may be down now and up when it is asked.
+        Err(error) => tracing::warn!(%error, "the source cannot be asked yet"),
+        Ok(()) => {}
+    }
     let mut lifecycle = Lifecycle::new();
     bank_connector::start(config, secrets, Arc::new(source), &mut lifecycle)
         .await

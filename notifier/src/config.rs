@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plumbing::config::ConfigError;
+use plumbing::config::{ConfigError, Faults};
 use plumbing::kafka::{Commit, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
+use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::keys::OpeningKey;
 use schemas::topics::Topics;
 use serde::Deserialize;
 use zeroize::Zeroizing;
+
+use crate::dispatch::{Limits, RECORD_WITHIN};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
 /// Variables of the environment: `CARDQUERY__KAFKA__BROKERS`.
@@ -24,6 +27,10 @@ pub struct Config {
     pub prefix: String,
     /// Whether what is for development only is allowed.
     pub dev: bool,
+    /// Where it is kept who may send.
+    pub store: StoreConfig,
+    /// How to reach PostgreSQL, for the store that needs it.
+    pub postgres: PostgresConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -36,6 +43,16 @@ pub struct Config {
     pub gateway: GatewayConfig,
 }
 
+/// Where it is kept who may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreConfig {
+    /// In PostgreSQL, for any number of instances.
+    Postgres,
+    /// In memory, for one instance; restored from the SMS topic at start.
+    Memory,
+}
+
 /// How notices are consumed.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -46,6 +63,8 @@ pub struct NoticesConfig {
     pub concurrent: usize,
     /// How long SMS in flight may take when the service stops, in milliseconds.
     pub drain_ms: u64,
+    /// How long a claim belongs to the instance that made it, in milliseconds.
+    pub lease_ms: u64,
 }
 
 /// Who remembers how far the group came.
@@ -97,6 +116,40 @@ impl Config {
         plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
     }
 
+    /// Checks what types cannot, all of it at once.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn validate(&self) -> Result<(), Faults> {
+        let mut faults = match self.store {
+            StoreConfig::Postgres => self.postgres.faults(),
+            StoreConfig::Memory => Vec::new(),
+        };
+        if self.notices.concurrent == 0 {
+            faults.push("notices.concurrent: must be at least 1".to_owned());
+        }
+        if self.gateway.timeout_ms == 0 {
+            faults.push("gateway.timeout_ms: must be at least 1".to_owned());
+        }
+        if self.notices.drain_ms <= self.gateway.timeout_ms {
+            faults.push("notices.drain_ms: must be longer than gateway.timeout_ms".to_owned());
+        }
+        if self.notices.drain_ms >= u64::from(self.kafka.session_timeout_ms) {
+            faults.push("notices.drain_ms: must be shorter than kafka.session_timeout_ms".to_owned());
+        }
+        let Limits { gateway_timeout, lease } = self.limits();
+        if lease < gateway_timeout.saturating_add(RECORD_WITHIN) {
+            faults.push(format!(
+                "notices.lease_ms: must be at least {} longer than gateway.timeout_ms",
+                RECORD_WITHIN.as_millis()
+            ));
+        }
+        if let Err(fault) = self.registry.roots() {
+            faults.push(fault.to_string());
+        }
+        Faults::check(faults)
+    }
+
     pub(crate) fn topics(&self) -> Topics {
         Topics::new(&self.prefix)
     }
@@ -105,8 +158,11 @@ impl Config {
         Duration::from_millis(self.notices.drain_ms)
     }
 
-    pub(crate) fn gateway_timeout(&self) -> Duration {
-        Duration::from_millis(self.gateway.timeout_ms)
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
+            lease: Duration::from_millis(self.notices.lease_ms),
+        }
     }
 }
 

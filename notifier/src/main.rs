@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
     let config = Config::load(args.service.config.as_deref()).map_err(|error| error.exit().because(error))?;
+    config.validate().map_err(|faults| Exit::Config.because(faults))?;
     telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;

@@ -113,6 +113,10 @@ pub async fn follow(
         None => SeenVersions::default(),
     };
     let registry = Fold::start(kafka, topic, Registry::new(roots, seen), take, lifecycle.token()).await?;
+    registry.report_to(&lifecycle.health(), "registry");
+    let watched = registry.clone();
+    // Who goes on with a registry that is not kept up trusts keys that were revoked.
+    lifecycle.spawn("registry reader", async move { watched.failed().await });
     if let Some(path) = config.seen_file.clone() {
         // One snapshot for file and comparison: an entry that comes while it is written counts as a change.
         let (first, changes, token) = (registry.get(), registry.changes(), lifecycle.token());
@@ -144,7 +148,8 @@ async fn keep_seen(
             kept = registry;
         }
     }
-    Err(KafkaError::Stopped.into())
+    // Why the reader ended is told by the part that waits for it.
+    Ok(())
 }
 
 #[cfg(test)]

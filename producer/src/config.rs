@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use plumbing::config::{ConfigError, Faults};
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::registry::RegistryConfig;
@@ -52,6 +53,9 @@ pub struct Config {
 pub struct HttpConfig {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Callers must show a certificate of `ca_file`; without it only this machine may call, and only with `dev`.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// Submissions worked on at the same time.
     pub max_in_flight: u32,
     /// Event streams open at the same time.
@@ -64,8 +68,11 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
-    /// Base address, `http://host:port`.
+    /// Base address, `https://host:port`; `http://` on this machine only.
     pub url: String,
+    /// Who this producer is to the hub. The certificate names `upstream-<id>`.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// How long a forwarded question may take, in milliseconds.
     pub timeout_ms: u64,
     /// How long to wait for the hub before publishing, in milliseconds.
@@ -117,25 +124,22 @@ impl Config {
     /// The gates of a configuration that breaks no rule.
     pub(crate) fn policy(&self) -> Result<Policy, Faults> {
         let mut faults = Vec::new();
-        if !self.dev {
-            faults.push(
-                "callers cannot be authenticated yet (mutual TLS or a signed JWT): start with --dev, which lets \
-                 anybody on this machine submit queries, or do not start"
-                    .to_owned(),
-            );
+        if self.http.tls.is_none() {
+            if !self.dev {
+                faults.push(
+                    "http.tls: callers must be authenticated: set certificate_file, key_file and ca_file, or start \
+                     with --dev, which lets anybody on this machine submit queries"
+                        .to_owned(),
+                );
+            }
+            if !self.http.listen.ip().is_loopback() {
+                faults.push(format!(
+                    "http.listen: {} is not a loopback address, and callers are not authenticated without http.tls",
+                    self.http.listen
+                ));
+            }
         }
-        if !self.http.listen.ip().is_loopback() {
-            faults.push(format!(
-                "http.listen: {} is not a loopback address, and callers are not authenticated",
-                self.http.listen
-            ));
-        }
-        let hub = self.hub.url.parse::<reqwest::Url>();
-        if !hub.is_ok_and(|url| url.scheme() == "http" && is_loopback(&url)) {
-            faults.push(
-                "hub.url: must be http:// with a loopback address, as there is no TLS to the hub yet".into(),
-            );
-        }
+        faults.extend(self.hub.fault());
         for (key, value) in [
             ("http.max_in_flight", self.http.max_in_flight.into()),
             ("http.max_streams", self.http.max_streams.into()),
@@ -163,6 +167,21 @@ impl Config {
             consent_texts: consent_texts().iter().map(|text| text.sha256).collect(),
             max_factor_age: Duration::from_secs(self.policy.max_factor_age),
         })
+    }
+}
+
+impl HubConfig {
+    fn fault(&self) -> Option<String> {
+        let fits = self.url.parse::<reqwest::Url>().is_ok_and(|url| match &self.tls {
+            Some(_) => url.scheme() == "https",
+            None => url.scheme() == "http" && is_loopback(&url),
+        });
+        let fault = if self.tls.is_some() {
+            "hub.url: must be https://, as hub.tls is set"
+        } else {
+            "hub.url: must be http:// with a loopback address, or https:// with hub.tls"
+        };
+        (!fits).then(|| fault.to_owned())
     }
 }
 

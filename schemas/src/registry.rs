@@ -138,6 +138,12 @@ impl Party {
             .map(|(_, public)| public)
             .ok_or(Code::KEY_UNKNOWN)
     }
+
+    /// Whether `id` is a sealing key of this party that counts at `at`.
+    pub fn seals_to(&self, id: KeyId, at: UnixMillis) -> bool {
+        let sealing = |key: &&Key| key.id == id && matches!(key.public, Public::Seal(_));
+        self.keys.iter().find(sealing).is_some_and(|key| key.counts_at(at).is_ok())
+    }
 }
 
 #[derive(Clone, Debug)]

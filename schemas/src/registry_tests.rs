@@ -135,6 +135,14 @@ fn a_key_counts_for_its_own_use_and_not_before_its_time() {
     let alpha = world.registry.bank(&"alpha".parse().expect("an id")).expect("registered");
     assert_eq!(alpha.verifying_key(sealing.id(), UnixMillis(60)), Err(Code::KEY_UNKNOWN));
     assert_eq!(alpha.sealing_key(UnixMillis(60)), Ok(sealing.public()));
+    assert!(alpha.seals_to(sealing.id(), UnixMillis(60)));
+    assert!(!alpha.seals_to(key.id(), UnixMillis(60)), "it signs");
+    entry.version = 2;
+    entry.keys[1].revoked = true;
+    world.apply(&entry, None, 70).expect("accepted");
+    let alpha = world.registry.bank(&"alpha".parse().expect("an id")).expect("registered");
+    assert!(alpha.seals_to(sealing.id(), UnixMillis(69)));
+    assert!(!alpha.seals_to(sealing.id(), UnixMillis(70)), "it is revoked");
 }
 
 #[test]

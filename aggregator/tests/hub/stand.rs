@@ -178,7 +178,7 @@ impl Stand {
             .expect("a producer");
         let stand = Self {
             tape: Tape::start(&kafka, &topics).await,
-            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            http: plumbing::http::client(None).expect("no file can be wrong"),
             registry: Mutex::new(Registry::new(pinned(), SeenVersions::default())),
             window,
             kafka,

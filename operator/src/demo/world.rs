@@ -279,6 +279,11 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka("cardquery.notifier");
         config.registry.roots = root_texts();
+        config.store = notifier::config::StoreConfig::Memory;
+        config.notices.commit = notifier::config::CommitConfig::Never;
+        // Within the session timeout of the in-process broker.
+        config.gateway.timeout_ms = 2_000;
+        config.notices.drain_ms = 4_000;
         let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
         notifier::start(config, secrets, gateway, &mut lifecycle)
             .await

@@ -1,6 +1,14 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use plumbing::kafka::{Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
+use plumbing::exit::Exit;
+use plumbing::kafka::{
+    AppendTime, Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_from, read_to_end,
+};
+use plumbing::lifecycle::Lifecycle;
+use plumbing::registry::{self, RegistryConfig};
+use schemas::keys::SigningKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +34,31 @@ async fn reading_to_the_end_sees_every_record_of_every_topic() {
     let mut seen = seen.lock().expect("not poisoned").clone();
     seen.sort_unstable();
     assert_eq!(seen, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_from_an_offset_sees_what_stands_there_and_behind_and_a_wrong_one_everything() {
+    let stand = Stand::new(&[("things", 3)]);
+    stand.fill("things", 0..60).await;
+    let ends = stand.ends("things").await;
+    // The first partition from its middle, the second not at all, the third from where its log never was.
+    let from = BTreeMap::from([(0, ends[&0] / 2), (1, ends[&1]), (2, ends[&2] + 1)]);
+    let expected: Vec<(i32, i64)> = (ends[&0] / 2..ends[&0])
+        .map(|offset| (0, offset))
+        .chain((0..ends[&2]).map(|offset| (2, offset)))
+        .collect();
+    for (from, expected) in [(from, expected), (ends, Vec::new())] {
+        let seen: Arc<Mutex<Vec<(i32, i64)>>> = Arc::default();
+        let sink = Arc::clone(&seen);
+        let each = move |record: Record| {
+            let position = (record.position.partition, record.position.offset);
+            sink.lock().expect("not poisoned").push(position);
+        };
+        soon("the end", read_from(&stand.kafka(), "things".into(), from, each)).await.expect("readable");
+        let mut seen = seen.lock().expect("not poisoned").clone();
+        seen.sort_unstable();
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,4 +165,49 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
     }
     assert_eq!(soon("an answer", reader.read(at("things", 30))).await, Ok(None));
     assert_eq!(soon("an answer", reader.read(at("things", -1))).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_is_folded_from_one_partition_only() {
+    let stand = Stand::new(&[("things", 2)]);
+    let started = Fold::start(&stand.kafka(), "things".into(), (), |(), _| {}, CancellationToken::new());
+    let error = soon("an answer", started).await.err();
+    assert_eq!(error, Some(KafkaError::Partitions("things".into(), 2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_has_a_limit() {
+    let stand = Stand::new(&[("things", 1)]);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let step = move |(): &mut (), _| drop(wait.recv());
+    let fold = Fold::start(&stand.kafka(), "things".into(), (), step, CancellationToken::new());
+    let fold = soon("the start", fold).await.expect("readable");
+    stand.fill("things", 0..1).await;
+    let late = soon("an answer", fold.catch_up_within(Duration::from_millis(500))).await;
+    assert!(matches!(late, Err(KafkaError::Unavailable(_))), "{late:?}");
+    go.send(()).expect("the reader waits");
+    soon("the end", fold.catch_up()).await.expect("reached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_can_not_be_followed_any_more_ends_the_process() {
+    let stand = Stand::new(&[("registry", 1)]);
+    let roots =
+        [[1; 32], [2; 32]].map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw));
+    let config = RegistryConfig { roots: roots.to_vec(), seen_file: None };
+    let mut kafka = stand.kafka();
+    // What the mock broker writes carries no append time, and this reader insists on one.
+    kafka.append_time = AppendTime::Broker;
+    let mut lifecycle = Lifecycle::new();
+    let followed = registry::follow(&kafka, "registry".into(), &config, &mut lifecycle);
+    soon("the registry", followed).await.expect("empty, and read to its end");
+    let health = lifecycle.health();
+    let failing = || {
+        health.look_ready().into_iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>()
+    };
+    assert_eq!(failing(), ["started"]);
+    stand.fill("registry", ["entry"]).await;
+    let ended = soon("the end of the process", lifecycle.run_until_signal(Duration::from_secs(5))).await;
+    assert_eq!(ended, Exit::Config.into());
+    assert_eq!(failing(), ["started", "running", "registry"]);
 }

@@ -226,7 +226,7 @@ impl Stand {
         config.kafka = kafka;
         config.registry.roots = roots().map(|root| hex::encode(root.public().to_wire().raw)).to_vec();
         config.registry.seen_file = Some(folder.path().join("seen.json"));
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = plumbing::http::client(None).expect("no file can be wrong");
         let stand = Self { cluster, hub, logs, http, config, writer, _folder: folder };
         stand.register(PartyKind::Upstream, "wallet", PartyState::Active, "310000").await;
         stand.register(PartyKind::Notifier, NOTIFIER, PartyState::Active, "310000").await;
