@@ -32,6 +32,15 @@ pub struct Follower {
     ended: oneshot::Receiver<Result<(), KafkaError>>,
 }
 
+/// What a reader does after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Reads on.
+    On,
+    /// Reads everything once more, from what is the beginning now.
+    FromBeginning,
+}
+
 #[derive(Clone, Debug)]
 enum Progress {
     Reading,
@@ -44,7 +53,21 @@ enum Progress {
 pub fn follow(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
+    shutdown: CancellationToken,
+) -> Result<Follower, KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
+    start(kafka, topics, each, shutdown, Until::Shutdown)
+}
+
+/// As [`follow`]; `each` may ask for everything once more.
+pub(super) fn follow_again(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
     start(kafka, topics, each, shutdown, Until::Shutdown)
@@ -55,8 +78,12 @@ pub fn follow(
 pub async fn read_to_end(
     kafka: &KafkaConfig,
     topics: &[String],
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
@@ -93,7 +120,7 @@ enum Until {
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    each: impl FnMut(Record) + Send + 'static,
+    each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
 ) -> Result<Follower, KafkaError> {
@@ -138,7 +165,7 @@ struct Reader {
 }
 
 impl Reader {
-    fn run(&mut self, topics: &[String], mut each: impl FnMut(Record)) -> Result<(), KafkaError> {
+    fn run(&mut self, topics: &[String], mut each: impl FnMut(Record) -> Next) -> Result<(), KafkaError> {
         self.assign(topics)?;
         let mut moved = Instant::now();
         while !self.shutdown.is_cancelled() {
@@ -178,8 +205,11 @@ impl Reader {
             };
             moved = Instant::now();
             let position = record.position.clone();
-            each(record);
-            self.read(&position.topic, position.partition, position.offset + 1);
+            match each(record) {
+                Next::On => self.read(&position.topic, position.partition, position.offset + 1),
+                // Whoever was told that this reader has caught up was told the truth then.
+                Next::FromBeginning => self.assign(topics)?,
+            }
         }
         if self.until == Until::End {
             return Err(KafkaError::Stopped);

@@ -1,6 +1,8 @@
 use std::sync::{Arc, Mutex};
 
-use plumbing::kafka::{Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
+use plumbing::kafka::{
+    Fold, KafkaError, Next, Position, Record, RecordReader, Watermarks, follow, read_to_end,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -92,6 +94,7 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     let stop = CancellationToken::new();
     let add = |sum: &mut u32, record: Record| {
         *sum += std::str::from_utf8(&record.value).expect("text").parse::<u32>().expect("a number");
+        Next::On
     };
     let kafka = stand.kafka();
     let fold = Fold::start(&kafka, "sums".into(), 0, add, stop.clone());
@@ -109,6 +112,25 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     stop.cancel();
     let ended = async { while changes.next().await.is_some() {} };
     soon("the end of changes", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_that_asks_for_the_beginning_gets_everything_once_more_before_it_has_caught_up() {
+    let stand = Stand::new(&[("words", 1)]);
+    stand.fill("words", ["a", "b"]).await;
+    let stop = CancellationToken::new();
+    let step = |words: &mut Vec<String>, record: Record| {
+        words.push(String::from_utf8(record.value.to_vec()).expect("text"));
+        let asks = record.value == "again" && words.iter().filter(|word| *word == "again").count() == 1;
+        if asks { Next::FromBeginning } else { Next::On }
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "words".into(), Vec::new(), step, stop.clone());
+    let fold = soon("the end", fold).await.expect("readable");
+    stand.fill("words", ["again", "c"]).await;
+    soon("the present end", fold.catch_up()).await.expect("readable");
+    assert_eq!(*fold.get(), ["a", "b", "again", "a", "b", "again", "c"]);
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
