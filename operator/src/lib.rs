@@ -5,11 +5,13 @@
 //! | one query through the whole system, in one process | [`demo`] |
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
+//! | writing and reading registry entries | [`registry`] |
 //! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
 pub mod config;
 pub mod demo;
+pub mod registry;
 pub mod render;
 pub mod sample;
 pub mod topics;
