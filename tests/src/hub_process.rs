@@ -59,7 +59,10 @@ impl HubProcess {
                 "session_timeout_ms": config.kafka.session_timeout_ms,
                 "properties": config.kafka.properties,
             },
-            "registry": { "roots": config.registry.roots },
+            "registry": {
+                "roots": config.registry.roots,
+                "allow_sample_roots": config.registry.allow_sample_roots,
+            },
             "policy": {
                 "open_regions": config.policy.open_regions,
                 "consent_texts": config.policy.consent_texts,

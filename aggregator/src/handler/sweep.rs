@@ -11,7 +11,7 @@ use schemas::ids::{BankId, Reference};
 use schemas::submission;
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
-use schemas::wire::{self, PartyState, query_record};
+use schemas::wire::{self, query_record};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -118,7 +118,8 @@ impl<S: Store> Sweeper<S> {
 
     fn suspended(&self) -> BTreeSet<BankId> {
         let registry = self.hub.registry.get();
-        let suspended = registry.banks().filter(|(_, party)| party.state == PartyState::Suspended);
+        // A bank that has left is not called silent either: it does not take part.
+        let suspended = registry.banks().filter(|(_, party)| !party.is_active());
         suspended.map(|(bank, _)| bank).collect()
     }
 

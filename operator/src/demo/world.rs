@@ -248,6 +248,7 @@ impl World {
         config.listen = self.hub;
         config.kafka = self.kafka("cardquery.aggregator");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.policy.open_regions =
             self.sample.upstreams.iter().flat_map(|upstream| upstream.regions.clone()).collect();
         config.policy.consent_texts =
@@ -284,6 +285,7 @@ impl World {
         // Within the session timeout of the in-process broker.
         config.gateway.timeout_ms = 2_000;
         config.notices.drain_ms = 4_000;
+        config.registry.allow_sample_roots = true;
         let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
         notifier::start(config, secrets, gateway, &mut lifecycle)
             .await
@@ -298,6 +300,7 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka(&format!("cardquery.connector.{bank}"));
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join(format!("{bank}-registry-seen.json")));
         let secrets = bank_connector::Secrets {
             signing_key: sample::keys::signing(&name),
@@ -322,6 +325,7 @@ impl World {
         config.hub.repeat_check_ms = 5_000;
         config.kafka = self.kafka("cardquery.producer");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join("producer-registry-seen.json"));
         let signing_key = sample::keys::signing(&PartyName::upstream(&self.upstream));
         let running = producer::start(config, producer::Secrets { signing_key }, &mut lifecycle)
