@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
+use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
@@ -32,6 +33,8 @@ pub struct Config {
     pub signing_key_file: PathBuf,
     /// Which store.
     pub store: StoreKind,
+    /// How to reach PostgreSQL, for the store that needs it.
+    pub postgres: PostgresConfig,
     /// Milliseconds between sweeps.
     pub sweep_interval_ms: u64,
     /// The broker.
@@ -48,6 +51,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
+    /// In PostgreSQL, for any number of instances.
+    Postgres,
     /// Rebuilt from the topics at every start.
     Memory,
 }

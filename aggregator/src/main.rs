@@ -29,9 +29,9 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     tracing::info!(?config, "starting");
     let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;
     let mut lifecycle = Lifecycle::new();
-    let running = aggregator::start(config, secrets, &mut lifecycle)
+    let listen = aggregator::start(config, secrets, &mut lifecycle)
         .await
         .map_err(|error| error.exit().because(error))?;
-    tracing::info!(listen = %running.addr, "ready");
+    tracing::info!(%listen, "ready");
     Ok(lifecycle.run_until_signal(args.service.grace).await)
 }

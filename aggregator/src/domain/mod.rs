@@ -4,5 +4,6 @@ pub mod assembly;
 pub mod audit;
 pub mod query;
 pub mod read_past;
+pub mod tail;
 pub mod view;
 pub mod window;

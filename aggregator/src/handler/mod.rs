@@ -2,27 +2,32 @@
 
 mod ask;
 mod assemble;
+mod reconcile;
 mod register;
 mod sweep;
 mod view;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, RecordReader, Verdict, Watermarks};
+use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, Record, RecordReader, Verdict, Watermarks};
 use schemas::codes::Code;
 use schemas::keys::SigningKey;
 use schemas::registry::Registry;
 use schemas::rules::Policy;
+use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use tokio::sync::Notify;
 
 pub(crate) use self::ask::out_record;
 pub use self::assemble::Assembler;
+pub use self::reconcile::{LostTail, ReconcileError, Reconciler};
 pub use self::register::Registrar;
 pub use self::sweep::Sweeper;
 use crate::domain::window::Window;
+use crate::store::Progress;
 
 /// The hub's edges, shared by its handlers.
 pub struct Hub<S> {
@@ -49,6 +54,22 @@ pub struct Hub<S> {
 }
 
 impl<S> Hub<S> {
+    /// The same hub on another way to its store.
+    pub(crate) fn on<T>(&self, store: T) -> Hub<T> {
+        Hub {
+            store,
+            registry: self.registry.clone(),
+            producer: self.producer.clone(),
+            records: self.records.clone(),
+            watermarks: self.watermarks.clone(),
+            key: self.key.clone(),
+            topics: self.topics.clone(),
+            policy: self.policy.clone(),
+            window: self.window.clone(),
+            outbox: Arc::clone(&self.outbox),
+        }
+    }
+
     /// Runs `check` on the registry; when it fails for a key or party that the registry does not list, reads the
     /// registry to its end first and runs it again: an unknown key is not yet a failure.
     pub(crate) async fn judged<T>(
@@ -67,6 +88,21 @@ impl<S> Hub<S> {
 /// Whether a refusal may only mean that the registry was not read far enough.
 fn may_be_news(code: Code) -> bool {
     matches!(code, Code::KEY_UNKNOWN | Code::UPSTREAM_UNKNOWN | Code::BANK_UNKNOWN | Code::PARTY_UNKNOWN)
+}
+
+/// How far a batch brings each partition: behind its last record, whatever became of that.
+fn progress(batch: &[Record]) -> BTreeMap<(&str, i32), Progress> {
+    // Lanes keep the order within a partition.
+    batch
+        .iter()
+        .map(|record| {
+            let progress = Progress {
+                next_offset: record.position.offset + 1,
+                append_time: UnixMillis(record.append_time_ms),
+            };
+            ((&*record.position.topic, record.position.partition), progress)
+        })
+        .collect()
 }
 
 fn retry(code: &'static str) -> Verdict {

@@ -15,8 +15,8 @@ use schemas::wire;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
-    GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent, SealedContact, Store,
-    StoreResult, Tx,
+    GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent, SealedContact,
+    Store, StoreResult, Tx,
 };
 use crate::domain::audit::Leaf;
 use crate::domain::query::{Query, State};

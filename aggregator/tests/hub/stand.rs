@@ -3,8 +3,9 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
+use aggregator::Stores;
 use aggregator::config::{Config, DEFAULTS, Secrets};
-use aggregator::store::{MemoryStore, Store as _};
+use aggregator::store::{MemoryStore, Store as _, SystemClock};
 use bytes::Bytes;
 use plumbing::exit::Exit;
 use plumbing::kafka::{Follower, KafkaConfig, Position, Record, Watermarks, follow};
@@ -418,10 +419,11 @@ impl Stand {
     pub(crate) async fn start(&self) -> Hub {
         let mut lifecycle = Lifecycle::new();
         let secrets = Secrets { signing_key: signing_key(HUB) };
-        let started = aggregator::start(self.config(), secrets, &mut lifecycle);
-        let running = soon("the start", started).await.expect("started");
-        let url = format!("http://{}", running.addr);
-        Hub { url, store: running.store, lifecycle, http: self.http.clone() }
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let stores = Stores::shared(store.clone());
+        let started = aggregator::start_on(stores, self.config(), secrets, &mut lifecycle);
+        let addr = soon("the start", started).await.expect("started");
+        Hub { url: format!("http://{addr}"), store, lifecycle, http: self.http.clone() }
     }
 }
 

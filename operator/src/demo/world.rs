@@ -10,7 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::store::MemoryStore;
+use aggregator::Stores;
+use aggregator::store::{MemoryStore, SystemClock};
 use bank_connector::source::CardSource;
 use bank_connector::source::sql::SqlSource;
 use notifier::gateway::{Gateway, Inbox, Received};
@@ -168,9 +169,9 @@ impl World {
         started.extend(connectors);
         let mut failed = None;
         match hub {
-            Ok(Some((lifecycle, running))) => {
+            Ok(Some((lifecycle, store))) => {
                 self.lifecycles.push(lifecycle);
-                self.store = Some(running.store);
+                self.store = Some(store);
             }
             Ok(None) => {}
             Err(failure) => failed = Some(failure),
@@ -258,14 +259,18 @@ impl World {
         Ok(config)
     }
 
-    async fn aggregator(&self, plan: &Plan) -> Result<Option<(Lifecycle, aggregator::Running)>, Failure> {
+    async fn aggregator(&self, plan: &Plan) -> Result<Option<(Lifecycle, MemoryStore)>, Failure> {
         if !plan.aggregator {
             return Ok(None);
         }
         let mut lifecycle = Lifecycle::new();
         let secrets = aggregator::Secrets { signing_key: sample::keys::signing(&PartyName::hub()) };
-        let running = aggregator::start(self.aggregator_config(plan)?, secrets, &mut lifecycle).await;
-        running.map(|running| Some((lifecycle, running))).map_err(|error| error.exit().because(error))
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let stores = Stores::shared(store.clone());
+        aggregator::start_on(stores, self.aggregator_config(plan)?, secrets, &mut lifecycle)
+            .await
+            .map(|_| Some((lifecycle, store)))
+            .map_err(|error| error.exit().because(error))
     }
 
     async fn notifier(&self, gateway: Arc<dyn Gateway>) -> Result<Lifecycle, Failure> {

@@ -153,12 +153,8 @@ pub(super) async fn nonces(
     }
     let raw: Vec<&[u8]> = nonces.keys().map(|nonce| nonce.0.as_slice()).collect();
     let keys: Keys<'_> = nonces.values().collect();
-    let used = sqlx::query(USE_NONCES)
-        .bind(raw)
-        .bind(keys.upstreams)
-        .bind(keys.queries)
-        .execute(connection)
-        .await?;
+    let used =
+        sqlx::query(USE_NONCES).bind(raw).bind(keys.upstreams).bind(keys.queries).execute(connection).await?;
     if used.rows_affected() == nonces.len() as u64 {
         return Ok(());
     }

@@ -41,9 +41,7 @@ use self::error::Unreadable;
 use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
-use super::{
-    Clock, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult,
-};
+use super::{Clock, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult};
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 
@@ -88,7 +86,8 @@ const CONTACT: &str = "
     SELECT statement, sealed FROM query JOIN contact USING (erase_on, upstream, query_id)
     WHERE query.upstream = $1 AND query.query_id = $2";
 
-const LEAVES: &str = "SELECT leaf_id, body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
+const LEAVES: &str =
+    "SELECT leaf_id, body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
 
 const ERASE_THROUGH: &str = "UPDATE watermark SET erased_through = $1 WHERE erased_through < $1";
 

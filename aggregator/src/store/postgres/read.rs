@@ -88,7 +88,8 @@ pub(super) async fn lock(
         .bind(&keys.queries)
         .fetch_all(&mut *connection)
         .await?;
-    let open = rows.iter().any(|row| row.try_get("state").is_ok_and(|state: &str| state == state::COLLECTING));
+    let open =
+        rows.iter().any(|row| row.try_get("state").is_ok_and(|state: &str| state == state::COLLECTING));
     let mut pairs: BTreeMap<Reference, BTreeMap<BankId, Pair>> = BTreeMap::new();
     if open {
         let rows =
@@ -109,8 +110,7 @@ pub(super) async fn lock(
 
 /// One query, not locked.
 pub(super) async fn one(pool: &PgPool, wanted: &Reference) -> StoreResult<Option<Query>> {
-    let rows =
-        sqlx::query(ONE).bind(wanted.upstream.as_str()).bind(uuid(wanted)).fetch_all(pool).await?;
+    let rows = sqlx::query(ONE).bind(wanted.upstream.as_str()).bind(uuid(wanted)).fetch_all(pool).await?;
     Ok(whole(&rows)?.pop())
 }
 

@@ -69,9 +69,7 @@ pub(super) fn encode(state: &State) -> (&'static str, Option<String>) {
     match state {
         State::Collecting(_) => (COLLECTING, None),
         State::Final(report) => (FINAL, Some(json(&final_data(report)))),
-        State::Withdrawn { at, banks } => {
-            (WITHDRAWN, Some(json(&WithdrawnData { at: at.0, banks: *banks })))
-        }
+        State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&WithdrawnData { at: at.0, banks: *banks }))),
         State::Rejected(code) => (REJECTED, Some(json(&RejectedData { code: code.to_string() }))),
     }
 }
