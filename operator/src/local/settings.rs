@@ -107,7 +107,9 @@ impl Site<'_> {
         vec![
             ("dev", json!(true)),
             ("opening_key_files", json!([self.files().opening_key("notifier")])),
-            ("gateway", json!({ "file": self.files().sms() })),
+            // Below the session timeout, see `kafka`.
+            ("gateway", json!({ "file": self.files().sms(), "timeout_ms": 2_000 })),
+            ("notices", json!({ "drain_ms": 4_000 })),
             ("postgres", self.postgres("notifier")),
         ]
     }
