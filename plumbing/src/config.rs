@@ -23,6 +23,11 @@ const SEPARATOR: &str = "__";
 pub struct Faults(Vec<String>);
 
 impl Faults {
+    /// A single one.
+    pub fn one(fault: impl Into<String>) -> Self {
+        Self(vec![fault.into()])
+    }
+
     /// `Ok` when there are none.
     ///
     /// # Errors

@@ -2,6 +2,9 @@
 
 pub mod assembly;
 pub mod query;
+pub mod rate;
 pub mod read_past;
+pub mod refusals;
+pub mod subject;
 pub mod view;
 pub mod window;

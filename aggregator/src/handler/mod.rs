@@ -2,6 +2,7 @@
 
 mod ask;
 mod assemble;
+mod refused;
 mod register;
 mod sweep;
 mod view;
@@ -20,9 +21,12 @@ use tokio::sync::Notify;
 
 pub(crate) use self::ask::out_record;
 pub use self::assemble::Assembler;
+pub use self::refused::Refused;
 pub use self::register::Registrar;
 pub use self::sweep::Sweeper;
+use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
+use crate::first_line::FirstLine;
 
 /// The hub's edges, shared by its handlers.
 pub struct Hub<S> {
@@ -38,6 +42,10 @@ pub struct Hub<S> {
     pub watermarks: Watermarks,
     /// The hub's signing key.
     pub key: SigningKey,
+    /// The key that people are counted by.
+    pub subjects: SubjectKey,
+    /// What makes it faster.
+    pub first_line: FirstLine,
     /// Names of topics.
     pub topics: Topics,
     /// The gates.

@@ -126,13 +126,15 @@ impl<S: Store> Registrar<S> {
         let mut tx = self.hub.store.begin().await?;
         tx.mark_asked(&noted).await?;
         let mut to_ask = Vec::with_capacity(records.len());
+        let mut after = After::default();
         for (record, checked) in records {
             let ask = match checked {
                 Checked::Submission(submission, gates) => {
                     self.register(&mut tx, record, submission, gates, now).await?
                 }
                 Checked::Revocation(reference) => {
-                    self.withdraw(&mut tx, &reference, UnixMillis(record.append_time_ms)).await?;
+                    let at = UnixMillis(record.append_time_ms);
+                    after.extend(self.withdraw(&mut tx, &reference, at).await?);
                     None
                 }
             };
@@ -141,6 +143,7 @@ impl<S: Store> Registrar<S> {
         tx.commit().await?;
         self.asked().retain(|reference| !noted.contains(reference));
         self.hub.outbox.notify_one();
+        self.hub.settle(&after, now).await;
         Ok(to_ask)
     }
 
@@ -246,13 +249,13 @@ impl<S: Store> Registrar<S> {
         Ok(Some(ToAsk { query, asks: after.asks, submission }))
     }
 
-    async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<()> {
+    async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<After> {
         let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
         let first = tx.withdraw(reference, at).await?;
-        if let Some(query) = locked.filter(|_| first) {
-            self.hub.apply(tx, query, Event::Withdrawn, None, at).await?;
+        match locked.filter(|_| first) {
+            Some(query) => Ok(self.hub.apply(tx, query, Event::Withdrawn, None, at).await?.1),
+            None => Ok(After::default()),
         }
-        Ok(())
     }
 
     async fn ask(&self, to_ask: &ToAsk) -> Result<(), super::ask::AskError> {

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::MemoryStore;
 use bank_connector::source::CardSource;
 use bank_connector::source::sql::SqlSource;
@@ -263,7 +264,11 @@ impl World {
             return Ok(None);
         }
         let mut lifecycle = Lifecycle::new();
-        let secrets = aggregator::Secrets { signing_key: sample::keys::signing(&PartyName::hub()) };
+        let secrets = aggregator::Secrets {
+            signing_key: sample::keys::signing(&PartyName::hub()),
+            subject_key: SubjectKey::ephemeral(),
+            redis: None,
+        };
         let running = aggregator::start(self.aggregator_config(plan)?, secrets, &mut lifecycle).await;
         running.map(|running| Some((lifecycle, running))).map_err(|error| error.exit().because(error))
     }
