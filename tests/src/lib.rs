@@ -9,6 +9,7 @@ pub mod hub_process;
 pub mod java;
 pub mod kafka;
 pub mod process;
+pub mod redis;
 pub mod scan;
 
 mod log_file;

@@ -1,6 +1,6 @@
 //! Remembered denials of views: one hash per person and hour, so that it comes and goes as a whole.
 
-use redis::{AsyncCommands, Pipeline};
+use redis::AsyncCommands;
 use schemas::codes::Code;
 use schemas::ids::{Digest, Reference};
 use schemas::time::UnixMillis;
@@ -22,18 +22,14 @@ pub struct Presented {
 }
 
 impl Presented {
+    /// The hash is one upstream's, as the MAC is.
     fn query_field(&self) -> String {
-        query_field(&self.reference)
+        format!("query:{}", self.reference.query)
     }
 
     fn grant_field(&self) -> String {
         format!("grant:{}", self.digest)
     }
-}
-
-/// The hash is one upstream's, as the MAC is.
-fn query_field(reference: &Reference) -> String {
-    format!("query:{}", reference.query)
 }
 
 pub(super) async fn get(redis: &Redis, presented: &Presented) -> Option<Denials> {
@@ -65,27 +61,12 @@ pub(super) async fn put(redis: &Redis, presented: &Presented, code: Code, now: U
     } else {
         return;
     };
+    let key = redis.keys().denials(&presented.at);
+    let left = i64::try_from(presented.at.hour.left(now).as_millis()).unwrap_or(i64::MAX);
     let mut pipeline = redis::pipe();
-    deny(&mut pipeline, redis, &presented.at, &field, code, now);
-    // Unanswered, the store is asked again.
-    let _: Option<()> = redis.call(async |mut line| pipeline.query_async(&mut line).await).await;
-}
-
-/// Adds to `pipeline` what denies a withdrawn query's views.
-pub(super) fn withdrawn(
-    pipeline: &mut Pipeline,
-    redis: &Redis,
-    reference: &Reference,
-    at: &SubjectHour,
-    now: UnixMillis,
-) {
-    deny(pipeline, redis, at, &query_field(reference), Code::QUERY_WITHDRAWN, now);
-}
-
-/// Both commands or none: a hash without a time to live would stay.
-fn deny(pipeline: &mut Pipeline, redis: &Redis, at: &SubjectHour, field: &str, code: Code, now: UnixMillis) {
-    let key = redis.keys().denials(at);
-    let left = i64::try_from(at.hour.left(now).as_millis()).unwrap_or(i64::MAX);
+    // Both or none: a hash without a time to live would stay.
     pipeline.atomic();
     pipeline.hset(&key, field, code.as_str()).ignore().pexpire(&key, left).ignore();
+    // Unanswered, the store is asked again.
+    let _: Option<()> = redis.call(async |mut line| pipeline.query_async(&mut line).await).await;
 }

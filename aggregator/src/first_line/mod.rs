@@ -20,6 +20,7 @@ mod status;
 
 use std::time::Duration;
 
+use redis::AsyncCommands as _;
 use schemas::codes::Code;
 use schemas::http::QueryStatus;
 use schemas::ids::{Reference, UpstreamId};
@@ -88,18 +89,26 @@ impl FirstLine {
         }
     }
 
-    /// Takes back what is remembered of queries that changed. To be called after the commit; unanswered, the time to
-    /// live bounds what is told wrongly.
+    /// Forgets what the store denied to this person in this hour: a reason was added that goes before the others.
+    pub async fn forget_denials(&self, at: &SubjectHour) {
+        if let Some(redis) = &self.redis {
+            forget(redis, vec![redis.keys().denials(at)]).await;
+        }
+    }
+
+    /// Forgets what is remembered of queries that changed. To be called after the commit.
     pub async fn changed(&self, changed: &[Changed], now: UnixMillis) {
         let Some(redis) = self.redis.as_ref().filter(|_| !changed.is_empty()) else { return };
-        let mut pipeline = ::redis::pipe();
-        for query in changed {
-            status::forget(&mut pipeline, redis, &query.reference);
-            if let Some(subject) = query.withdrawn_from {
-                let at = SubjectHour { subject, hour: Hour::of(now) };
-                denials::withdrawn(&mut pipeline, redis, &query.reference, &at, now);
-            }
-        }
-        let _: Option<()> = redis.call(async |mut line| pipeline.query_async(&mut line).await).await;
+        let keys = redis.keys();
+        let statuses = changed.iter().map(|query| keys.status(&query.reference));
+        let withdrawn = changed.iter().filter_map(|query| query.withdrawn_from);
+        let denials = withdrawn.map(|subject| keys.denials(&SubjectHour { subject, hour: Hour::of(now) }));
+        forget(redis, statuses.chain(denials).collect()).await;
     }
+}
+
+/// Only what the store answered is remembered, and only forgetting follows a change: a server without memory left takes
+/// this and nothing else. Unanswered, the time to live bounds what is told wrongly.
+async fn forget(redis: &Redis, keys: Vec<String>) {
+    let _: Option<()> = redis.call(async |mut line| line.unlink(keys).await).await;
 }

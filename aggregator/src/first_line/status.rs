@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{AsyncCommands, Pipeline};
+use redis::AsyncCommands;
 use schemas::http::QueryStatus;
 use schemas::ids::Reference;
 
@@ -47,11 +47,6 @@ pub(super) async fn put(redis: &Redis, reference: &Reference, status: &QueryStat
     let ttl = u64::try_from(ttl(state).as_millis()).unwrap_or(u64::MAX);
     // Unanswered, the status is asked from the store again.
     let _: Option<()> = redis.call(async |mut line| line.pset_ex(key, json, ttl).await).await;
-}
-
-/// Adds to `pipeline` what forgets the status of a query.
-pub(super) fn forget(pipeline: &mut Pipeline, redis: &Redis, reference: &Reference) {
-    pipeline.unlink(redis.keys().status(reference)).ignore();
 }
 
 /// How long a status may be told although the query has moved on and nobody could say so.

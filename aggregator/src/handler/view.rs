@@ -79,11 +79,15 @@ impl<S: Store> Hub<S> {
         }
         let report = match self.grant_view(&grant, &presented, own, now).await {
             Ok(report) => report,
-            Err(code) => {
-                if denials.is_some() {
-                    self.first_line.keep_denial(&presented, code, now).await;
+            Err(denied) => {
+                match denied {
+                    _ if denials.is_none() => {}
+                    Denied { locks: true, .. } => self.first_line.forget_denials(&at).await,
+                    Denied { code, locks: false } => {
+                        self.first_line.keep_denial(&presented, code, now).await;
+                    }
                 }
-                return Err(refused(code, at.hour, now));
+                return Err(refused(denied.code, at.hour, now));
             }
         };
         // Between the grant and here only a withdrawal takes content away.
@@ -99,31 +103,34 @@ impl<S: Store> Hub<S> {
         presented: &Presented,
         own: Result<(), Code>,
         now: UnixMillis,
-    ) -> Result<Final, Code> {
+    ) -> Result<Final, Denied> {
         let mut tx = self.store.begin().await?;
         let query = tx.lock(&BTreeSet::from([grant.reference.clone()])).await?.remove(&grant.reference);
         if tx.refused(&presented.at).await? >= MAX_REFUSED {
-            return Err(Code::VIEW_LOCKED);
+            return Err(Code::VIEW_LOCKED.into());
         }
         let may = own.and_then(|()| may_view(query.as_ref(), grant, &self.window, now).cloned());
         let viewed = match may {
             Ok(report) => self.use_grant(&mut tx, grant, presented.digest, now).await?.map(|()| report),
             Err(code) => Err(code),
         };
-        if let Err(code) = viewed {
-            if !refuses_grant(code) {
-                return Err(code);
+        match viewed {
+            Ok(report) => {
+                tx.commit().await?;
+                self.outbox.notify_one();
+                Ok(report)
             }
-            // Others may have counted since: beyond the limit nobody learns why.
-            if tx.refuse(&presented.at, presented.digest).await? > MAX_REFUSED {
-                return Err(Code::VIEW_LOCKED);
+            Err(code) if refuses_grant(code) => {
+                let refused = tx.refuse(&presented.at, presented.digest).await?;
+                // Others may have counted since: beyond the limit nobody learns why.
+                if refused > MAX_REFUSED {
+                    return Err(Code::VIEW_LOCKED.into());
+                }
+                tx.commit().await?;
+                Err(Denied { code, locks: refused == MAX_REFUSED })
             }
+            Err(code) => Err(code.into()),
         }
-        tx.commit().await?;
-        if viewed.is_ok() {
-            self.outbox.notify_one();
-        }
-        viewed
     }
 
     async fn use_grant<T: Tx>(
@@ -155,6 +162,26 @@ impl<S: Store> Hub<S> {
             registry: parties.map(|party| party.record().clone()).collect(),
         };
         report.encode_to_vec().into()
+    }
+}
+
+/// Why the store shows nothing.
+#[derive(Clone, Copy)]
+struct Denied {
+    code: Code,
+    /// With this refusal the person's views are locked.
+    locks: bool,
+}
+
+impl From<Code> for Denied {
+    fn from(code: Code) -> Self {
+        Self { code, locks: false }
+    }
+}
+
+impl From<StoreError> for Denied {
+    fn from(error: StoreError) -> Self {
+        Code::from(error).into()
     }
 }
 
