@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use aggregator::domain::refusals::MAX_REFUSED;
 use cardquery_tests::redis::RedisServer;
 use schemas::codes::Code;
+use schemas::http::QueryStatus;
 use tokio::net::TcpListener;
 
 use self::script::{BURST, Numbers, QUERIES, Step, furnish, play, script, shown};
@@ -255,7 +256,19 @@ async fn no_content_of_redis_opens_anything() {
 
 /// Puts something wrong under every key that is there, of any type, and into the fields of hashes.
 async fn plant(redis: &RedisServer, numbers: &mut Numbers) {
-    let other = format!(r#"{{"query_id":"{}","state":"FINAL_ALL_ANSWERED"}}"#, uuid::Uuid::now_v7());
+    let other = serde_json::to_string(&QueryStatus {
+        query_id: uuid::Uuid::now_v7().to_string(),
+        state: "FINAL_ALL_ANSWERED".into(),
+        code: None,
+        accepted_at: String::new(),
+        deadline_at: String::new(),
+        finalised_at: None,
+        erase_on: String::new(),
+        banks: 2,
+        answered: 2,
+        content_digest: String::new(),
+    });
+    let other = other.expect("json");
     let values = ["", "nonsense", "OK", "nan", "inf", "-1", "99999999999999999999", "null", "\u{0}", &other];
     for key in redis.ask::<Vec<String>>(&["KEYS", "test:*"]).await {
         let value = values[usize::from(numbers.below(10))];
