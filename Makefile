@@ -2,10 +2,10 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: help demo build test check
+.PHONY: help demo build test check stack-up stack-down stack-status
 
 help: ## Shows this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 14
 
 demo: ## Runs one query through the whole system in one process, and prints the report
 	@cargo build --locked --quiet --workspace --bins
@@ -14,10 +14,17 @@ demo: ## Runs one query through the whole system in one process, and prints the 
 build: ## Builds every binary
 	cargo build --locked --workspace --bins
 
-test: build ## Runs every test; starts the servers it needs and stops them (needs Java 17 and Maven)
-	@command -v java >/dev/null || { echo "make test needs Java 17: apt-get install openjdk-17-jre-headless" >&2; exit 69; }
-	@command -v mvn >/dev/null || { echo "make test needs Maven: apt-get install maven" >&2; exit 69; }
-	cargo test --locked --workspace --no-fail-fast
+test: build ## Runs every test; installs and starts the servers it needs, and stops them
+	@deploy/stack run --dir target/test-stack -- cargo test --locked --workspace --no-fail-fast
+
+stack-up: ## Starts Kafka, PostgreSQL and Redis for local use
+	@deploy/stack up
+
+stack-down: ## Stops them; their data stays
+	@deploy/stack down
+
+stack-status: ## Says which of them run
+	@deploy/stack status
 
 check: ## Checks format, lints and documentation
 	cargo fmt --all --check

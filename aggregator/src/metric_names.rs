@@ -22,3 +22,5 @@ pub const QUICK_DENIALS: &str = "cardquery_quick_denials_total";
 pub const RATE_LIMITED: &str = "cardquery_rate_limited_total";
 /// Views by code, `OK` for a shown report.
 pub const VIEWS: &str = "cardquery_views_total";
+/// Rows of sealed content that came for a day already erased, and were not kept.
+pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";

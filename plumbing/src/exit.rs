@@ -7,6 +7,7 @@ use std::process::{ExitCode, Termination};
 
 use crate::config::ConfigError;
 use crate::kafka::{ConsumerError, KafkaError, ProduceError};
+use crate::postgres::{self, PostgresError};
 
 /// Why a process ends. The number is an interface: supervisors and scripts branch on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +72,12 @@ fn own_code(error: &(dyn Error + 'static)) -> Option<Exit> {
     }
     if let Some(error) = error.downcast_ref::<ConfigError>() {
         return Some(error.exit());
+    }
+    if let Some(error) = error.downcast_ref::<PostgresError>() {
+        return Some(error.exit());
+    }
+    if let Some(error) = error.downcast_ref::<sqlx::Error>() {
+        return postgres::exit(error);
     }
     if error.is::<ProduceError>() {
         return Some(Exit::Unavailable);

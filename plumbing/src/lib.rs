@@ -3,6 +3,7 @@
 //! | module | role |
 //! |---|---|
 //! | [`kafka`] | consumer loop, tail reader, producer, dead letters, watermarks |
+//! | [`postgres`] | settings and pools, waiting for the server, migrations |
 //! | [`outbox`] | relay of stored records to Kafka |
 //! | [`lifecycle`] | named parts, signals, draining under a grace limit |
 //! | [`config`] | defaults < file < environment, with errors that name file, line and column |
@@ -23,5 +24,6 @@ pub mod key_file;
 pub mod lifecycle;
 pub mod metric_names;
 pub mod outbox;
+pub mod postgres;
 pub mod registry;
 pub mod telemetry;

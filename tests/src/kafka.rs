@@ -9,3 +9,4 @@ mod topics;
 pub(crate) use programs::java_arguments;
 pub use server::KafkaServer;
 pub use topics::TopicSpec;
+pub(crate) use topics::create as create_topics;

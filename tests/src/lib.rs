@@ -8,9 +8,13 @@ pub mod attacker;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
+pub mod logged_client;
+pub mod postgres;
 pub mod process;
-pub mod redis;
+pub mod redis_server;
 pub mod scan;
+pub mod stack;
 
 mod log_file;
 mod owned_process;
+mod ports;

@@ -57,6 +57,18 @@ impl ChildProcess {
         })
     }
 
+    /// Starts a program that `PATH` leads to, with this process's environment. Its stdin is empty.
+    ///
+    /// # Panics
+    /// If it cannot be started; one that is missing ends at once with the shell's exit code 127.
+    #[must_use]
+    #[track_caller]
+    pub fn spawn_external(program: &str, args: &[&str]) -> Self {
+        Self::spawn_program(program, Path::new(program), |command| {
+            command.args(args);
+        })
+    }
+
     #[track_caller]
     fn spawn_program(name: &str, program: &Path, configure: impl FnOnce(&mut Command)) -> Self {
         let output = tempfile::Builder::new()

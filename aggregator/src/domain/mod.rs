@@ -1,6 +1,7 @@
 //! The rules. Pure: no clock, no network, no database; time is an argument.
 
 pub mod assembly;
+pub mod audit;
 pub mod query;
 pub mod rate;
 pub mod read_past;

@@ -196,6 +196,10 @@ impl<S: Store> Registrar<S> {
                 count(if same { "DUPLICATE_QUERY" } else { "ID_REUSED" });
                 Ok(None)
             }
+            Registered::Erased => {
+                count("REPORT_ERASED");
+                Ok(None)
+            }
             Registered::NonceUsed => {
                 let rejected = Query { state: State::Rejected(Code::CONSENT_ALREADY_USED), ..new.query };
                 tx.register(&NewQuery { query: rejected.clone(), nonce: None, contact: None }).await?;

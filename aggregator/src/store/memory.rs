@@ -8,15 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use schemas::ids::{BankId, Digest, Nonce, Reference};
+use jiff::civil::Date;
+use schemas::ids::{BankId, Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
-    GrantUse, LeasedRow, NewQuery, OutboxRow, Progress, Registered, ReportContent, SealedContact, Store,
-    StoreResult, Tx,
+    GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent, SealedContact,
+    Store, StoreResult, Tx,
 };
+use crate::domain::audit::Leaf;
 use crate::domain::query::{Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
 
@@ -58,6 +60,16 @@ struct Tables {
     parked: HashMap<u64, (OutboxRow, String)>,
     next_row: u64,
     progress: BTreeMap<(String, i32), Progress>,
+    leaves: BTreeMap<MessageId, Leaf>,
+    erased_through: Option<Date>,
+}
+
+impl Tables {
+    /// Whether the day of a query is erased; that of a query without a row is not known.
+    fn is_erased(&self, reference: &Reference) -> bool {
+        let day = self.queries.get(reference).map(|row| row.query.times.erase_on);
+        day.is_some_and(|day| Some(day) <= self.erased_through)
+    }
 }
 
 #[derive(Debug)]
@@ -94,6 +106,8 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     type Tx = MemoryTx;
+
+    const LASTS: bool = false;
 
     async fn begin(&self) -> StoreResult<MemoryTx> {
         let tables = Arc::clone(&self.tables).lock_owned().await;
@@ -216,6 +230,17 @@ impl Store for MemoryStore {
         let tables = self.tables.lock().await;
         Ok((tables.outbox.len() as u64, tables.parked.len() as u64))
     }
+
+    async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {
+        let tables = self.tables.lock().await;
+        Ok(tables.leaves.values().filter(|leaf| leaf.reference == *reference).cloned().collect())
+    }
+
+    async fn erase_through(&self, day: Date) -> StoreResult<()> {
+        let mut tables = self.tables.lock().await;
+        tables.erased_through = tables.erased_through.max(Some(day));
+        Ok(())
+    }
 }
 
 /// A transaction of the store in memory: it holds the one lock, writes at once, and takes its writes back when it is
@@ -274,6 +299,11 @@ impl<K: Eq + std::hash::Hash, V> Table<K, V> for HashMap<K, V> {
 }
 
 impl Tx for MemoryTx {
+    /// It holds the one lock: nobody passes.
+    async fn prepare(&mut self, _: &Plan) -> StoreResult<()> {
+        Ok(())
+    }
+
     async fn lock(&mut self, references: &BTreeSet<Reference>) -> StoreResult<BTreeMap<Reference, Query>> {
         let found = references.iter().filter_map(|reference| self.tables.queries.get(reference));
         Ok(found.map(|row| (row.query.reference.clone(), row.query.clone())).collect())
@@ -281,6 +311,9 @@ impl Tx for MemoryTx {
 
     async fn register(&mut self, new: &NewQuery) -> StoreResult<Registered> {
         let reference = new.query.reference.clone();
+        if Some(new.query.times.erase_on) <= self.tables.erased_through {
+            return Ok(Registered::Erased);
+        }
         if let Some(row) = self.tables.queries.get(&reference) {
             return Ok(Registered::Known { query: Box::new(row.query.clone()), asked: row.asked });
         }
@@ -333,6 +366,9 @@ impl Tx for MemoryTx {
         bank: &BankId,
         segment: &Bytes,
     ) -> StoreResult<()> {
+        if self.tables.is_erased(reference) {
+            return Ok(());
+        }
         let mut segments = self.tables.segments.get(reference).cloned().unwrap_or_default();
         segments.insert(bank.clone(), segment.clone());
         self.put(|tables| &mut tables.segments, reference.clone(), Some(segments));
@@ -340,6 +376,9 @@ impl Tx for MemoryTx {
     }
 
     async fn keep_coverage(&mut self, reference: &Reference, coverage: &wire::Signed) -> StoreResult<()> {
+        if self.tables.is_erased(reference) {
+            return Ok(());
+        }
         self.put(|tables| &mut tables.coverages, reference.clone(), Some(coverage.clone()));
         Ok(())
     }
@@ -377,6 +416,13 @@ impl Tx for MemoryTx {
         let number = count(&refused);
         self.put(|tables| &mut tables.refusals, *at, Some(refused));
         Ok(number)
+    }
+
+    async fn leaf(&mut self, leaf: Leaf) -> StoreResult<()> {
+        if !self.tables.leaves.contains_key(&leaf.id) {
+            self.put(|tables| &mut tables.leaves, leaf.id, Some(leaf));
+        }
+        Ok(())
     }
 
     async fn enqueue(&mut self, rows: Vec<OutboxRow>) -> StoreResult<()> {

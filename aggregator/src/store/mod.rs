@@ -1,5 +1,11 @@
 //! What the aggregator remembers.
 //!
+//! | file | role |
+//! |---|---|
+//! | `contract.rs` | what every store must do, as one suite |
+//! | `memory.rs` | the executable specification |
+//! | `postgres/` | the store that lasts, for any number of instances |
+//!
 //! A [`Tx`] is one transaction. Its functions decide nothing: the handler locks the queries of a batch in id order,
 //! applies the pure rule, writes what came out, and commits. Two transactions never hold the same query.
 //!
@@ -7,18 +13,22 @@
 
 pub mod contract;
 mod memory;
+mod postgres;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
 use bytes::Bytes;
+use jiff::civil::Date;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 
 pub use self::memory::{Clock, MemoryStore, SystemClock};
+pub use self::postgres::{PostgresStore, PostgresTx};
+use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 use crate::domain::refusals::{Hour, SubjectHour};
 
@@ -50,6 +60,18 @@ pub struct SealedContact {
     pub sealed: Bytes,
 }
 
+/// What a transaction will be about.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Queries to be registered or withdrawn. Taking them keeps a registration and a withdrawal from passing each other
+    /// unseen.
+    pub consents: BTreeSet<Reference>,
+    /// Other queries to be locked or marked.
+    pub queries: BTreeSet<Reference>,
+    /// Nonces that registrations will bring.
+    pub nonces: BTreeSet<Nonce>,
+}
+
 /// What became of a registration.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Registered {
@@ -64,6 +86,8 @@ pub enum Registered {
     },
     /// Another query used this consent.
     NonceUsed,
+    /// The day of its erasure lies behind the watermark. No row was written: no replay brings a query back.
+    Erased,
 }
 
 /// One message to be produced. Rows hold ids: what is sealed is added as it is produced.
@@ -153,6 +177,10 @@ pub trait Store: Send + Sync + 'static {
     /// One transaction.
     type Tx: Tx;
 
+    /// Whether what was committed is there after a restart. Only then may offsets be committed to the broker; otherwise
+    /// everything is rebuilt from the topics.
+    const LASTS: bool;
+
     /// Begins a transaction. The future must be run to its end: a cancelled begin leaves an open
     /// transaction on a pooled connection (sqlx#4385).
     fn begin(&self) -> impl Future<Output = StoreResult<Self::Tx>> + Send;
@@ -216,10 +244,22 @@ pub trait Store: Send + Sync + 'static {
 
     /// Rows that wait or are leased, and rows that were put aside.
     fn outbox_depth(&self) -> impl Future<Output = StoreResult<(u64, u64)>> + Send;
+
+    /// The audit leaves of a query, in no order that means anything.
+    fn leaves(&self, reference: &Reference) -> impl Future<Output = StoreResult<Vec<Leaf>>> + Send;
+
+    /// Moves the erase watermark to `day`, never back. When it returns, no transaction writes content of that day or of
+    /// an earlier one, or registers a query of it, any more.
+    fn erase_through(&self, day: Date) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 /// One transaction. Dropped without [`Tx::commit`] it changes nothing.
 pub trait Tx: Send {
+    /// Takes what this transaction is about, in id order, and reads what is known of it. What is not named here is taken
+    /// when it is used, at the price of a question each; two transactions that take several queries that way can wait
+    /// for each other.
+    fn prepare(&mut self, plan: &Plan) -> impl Future<Output = StoreResult<()>> + Send;
+
     /// Locks these queries in id order, then reads them in a second statement: one statement reads the
     /// snapshot from before the lock was had. Missing ones are missing.
     fn lock(
@@ -249,7 +289,7 @@ pub trait Tx: Send {
         reference: &Reference,
     ) -> impl Future<Output = StoreResult<Option<UnixMillis>>> + Send;
 
-    /// Keeps the segment of a closed pair.
+    /// Keeps the segment of a closed pair. Content of an erased day is not kept: it is counted and gone.
     fn keep_segment(
         &mut self,
         reference: &Reference,
@@ -283,6 +323,9 @@ pub trait Tx: Send {
     /// many at once each gets a number of its own.
     fn refuse(&mut self, at: &SubjectHour, grant: Digest) -> impl Future<Output = StoreResult<u32>> + Send;
 
+    /// Writes an audit leaf; one that is there already stays as it is.
+    fn leaf(&mut self, leaf: Leaf) -> impl Future<Output = StoreResult<()>> + Send;
+
     /// Adds outbox rows.
     fn enqueue(&mut self, rows: Vec<OutboxRow>) -> impl Future<Output = StoreResult<()>> + Send;
 
@@ -294,7 +337,8 @@ pub trait Tx: Send {
         progress: Progress,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// Makes everything durable at once.
+    /// Makes everything durable at once. After an error nobody knows whether it is: the caller does the whole step again,
+    /// and what was durable is recognised by its ids.
     fn commit(self) -> impl Future<Output = StoreResult<()>> + Send;
 }
 

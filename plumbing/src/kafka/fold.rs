@@ -52,6 +52,11 @@ impl<T: Clone + Send + Sync + 'static> Fold<T> {
         Arc::clone(&self.seen.borrow().state)
     }
 
+    /// The offset of the next record: which state this is, for whoever has to name it.
+    pub fn next_offset(&self) -> i64 {
+        self.seen.borrow().next_offset
+    }
+
     /// Waits until the end that the topic has now is reached.
     ///
     /// # Errors

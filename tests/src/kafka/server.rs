@@ -2,7 +2,7 @@
 
 use std::fmt::Display;
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -16,12 +16,10 @@ use super::topics::{self, TopicSpec};
 use super::{jars, programs, properties};
 use crate::log_file;
 use crate::owned_process::OwnedProcess;
+use crate::ports;
 
 const UP_WITHIN: Duration = Duration::from_secs(60);
 const DOWN_WITHIN: Duration = Duration::from_secs(30);
-
-/// Free ports are found by asking and letting go, so another process may take one before the broker does.
-const PORT_ATTEMPTS: usize = 3;
 
 /// A running broker with its own ports and its own empty data directory.
 ///
@@ -155,7 +153,7 @@ impl KafkaServer {
         let mut attempt = 1;
         loop {
             match Self::start_on_free_ports(&jars) {
-                Err(StartError::PortTaken(_)) if attempt < PORT_ATTEMPTS => attempt += 1,
+                Err(StartError::PortTaken(_)) if attempt < ports::ATTEMPTS => attempt += 1,
                 result => return result.map_err(StartError::into_message),
             }
         }
@@ -166,7 +164,7 @@ impl KafkaServer {
             .prefix("cardquery-kafka-")
             .tempdir()
             .map_err(failed("create a directory"))?;
-        let [broker_port, controller_port] = free_ports().map_err(failed("find free ports"))?;
+        let [broker_port, controller_port] = ports::free().map_err(failed("find free ports"))?;
         let bootstrap = format!("{}:{broker_port}", Ipv4Addr::LOCALHOST);
         let settings = properties::render(broker_port, controller_port, &directory.path().join("data"));
         fs::write(programs::settings_path(directory.path()), settings)
@@ -242,11 +240,4 @@ fn or_panic<T>(result: Result<T, impl Display>) -> T {
         Ok(value) => value,
         Err(reason) => panic!("{reason}"),
     }
-}
-
-/// Two ports that were free a moment ago. Both are held until both are known, so that they differ.
-fn free_ports() -> std::io::Result<[u16; 2]> {
-    let first = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let second = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok([first.local_addr()?.port(), second.local_addr()?.port()])
 }

@@ -8,7 +8,7 @@ use rdkafka::client::DefaultClientContext;
 const CREATED_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A topic to create. Replication is always 1: there is one broker.
+/// A topic to create. Its replication is the brokers' default.
 #[derive(Clone, Copy, Debug)]
 pub struct TopicSpec<'a> {
     /// The topic's full name.
@@ -20,7 +20,7 @@ pub struct TopicSpec<'a> {
 }
 
 /// Creates the topics and returns once each partition has a leader. A topic that exists is an error.
-pub(super) async fn create(
+pub(crate) async fn create(
     admin: &AdminClient<DefaultClientContext>,
     topics: &[TopicSpec<'_>],
 ) -> Result<(), String> {
@@ -51,8 +51,11 @@ pub(super) async fn create(
     Ok(())
 }
 
+/// What stands for the brokers' default in the protocol (KIP-464).
+const DEFAULT_REPLICATION: i32 = -1;
+
 fn new_topic<'a>(spec: &TopicSpec<'a>) -> NewTopic<'a> {
-    let topic = NewTopic::new(spec.name, spec.partitions, TopicReplication::Fixed(1));
+    let topic = NewTopic::new(spec.name, spec.partitions, TopicReplication::Fixed(DEFAULT_REPLICATION));
     spec.configs.iter().fold(topic, |topic, (key, value)| topic.set(key, value))
 }
 

@@ -1,0 +1,183 @@
+//! What a state change leaves behind for auditors: ids, instants, codes and digests, never content.
+//!
+//! A leaf's body is a list of [`Fields`] in fixed order, so the same change has the same bytes whoever writes it. Its id
+//! is derived from the query and the kind of change: writing it again changes nothing.
+
+use bytes::Bytes;
+use schemas::codes::Code;
+use schemas::fields::Fields;
+use schemas::ids::{Digest, MessageId, Nonce, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire;
+
+use super::query::{Closing, Final, Query, State};
+
+/// The form of every body. Never change it: bodies are evidence for years.
+const FORM: &str = "audit-leaf/v1";
+
+/// One leaf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leaf {
+    /// Names it: derived, so that a repeat is recognised.
+    pub id: MessageId,
+    /// The query.
+    pub reference: Reference,
+    /// What is hashed into the log.
+    pub body: Bytes,
+}
+
+impl Leaf {
+    fn new(reference: &Reference, kind: &str, id: &str, rest: impl FnOnce(Fields) -> Fields) -> Self {
+        let head = Fields::new()
+            .text(FORM)
+            .text(kind)
+            .text(reference.upstream.as_str())
+            .bytes(reference.query.as_bytes());
+        Self {
+            id: reference.message_id(&format!("audit/{id}")),
+            reference: reference.clone(),
+            body: Bytes::copy_from_slice(rest(head).as_bytes()),
+        }
+    }
+}
+
+/// The query was accepted. Names what decides later: its record, its times, and what each bank's reply must match.
+pub fn registered(query: &Query) -> Leaf {
+    Leaf::new(&query.reference, "registered", "registered", |fields| {
+        let fields = fields
+            .bytes(&query.content_digest.0)
+            .bytes(&query.report_key.0)
+            .text(&query.record.topic)
+            .integer(query.record.partition.cast_unsigned().into())
+            .integer(query.record.offset.cast_unsigned())
+            .time(query.times.accepted_at)
+            .time(query.times.reply_by)
+            .time(query.times.deadline_at)
+            .text(&query.times.erase_on.to_string());
+        match &query.state {
+            State::Collecting(open) => open.pairs.iter().fold(fields, |fields, (bank, pair)| {
+                fields.text(bank.as_str()).bytes(&pair.statement_sha256.0)
+            }),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => fields,
+        }
+    })
+}
+
+/// A gate was closed.
+pub fn rejected(query: &Query, code: Code) -> Leaf {
+    Leaf::new(&query.reference, "rejected", "rejected", |fields| {
+        fields
+            .bytes(&query.content_digest.0)
+            .text(&query.record.topic)
+            .integer(query.record.partition.cast_unsigned().into())
+            .integer(query.record.offset.cast_unsigned())
+            .time(query.times.accepted_at)
+            .text(code.as_str())
+    })
+}
+
+/// The consent was withdrawn.
+pub fn withdrawn(reference: &Reference, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "withdrawn", "withdrawn", |fields| fields.time(at))
+}
+
+/// The report is final. Replies enter the log here: each with the digest of what the device gets, and its place in the
+/// bank's topic. `registry_offset` is the next one of the registry that the report was judged with.
+pub fn finalised(
+    reference: &Reference,
+    report: &Final,
+    coverage: &wire::Signed,
+    registry_offset: i64,
+) -> Leaf {
+    Leaf::new(reference, "final", "final", |fields| {
+        let fields = fields
+            .integer(i32::from(report.wire_state()).cast_unsigned().into())
+            .time(report.finalised_at)
+            .bytes(&Digest::of(&coverage.body).0)
+            .integer(registry_offset.cast_unsigned());
+        report.outcomes.iter().fold(fields, |fields, (bank, outcome)| {
+            let fields = fields
+                .text(bank.as_str())
+                .integer(i32::from(outcome.outcome).cast_unsigned().into())
+                .integer(outcome.conflict.into());
+            match &outcome.reply {
+                Some(reply) => fields
+                    .text(match reply.outcome {
+                        Closing::Answered => "answered",
+                        Closing::Refused => "refused",
+                    })
+                    .bytes(&reply.segment_sha256.0)
+                    .time(reply.appended_at)
+                    .integer(reply.at.0.cast_unsigned().into())
+                    .integer(reply.at.1.cast_unsigned()),
+                None => fields.text("none"),
+            }
+        })
+    })
+}
+
+/// The report was shown for a grant.
+pub fn viewed(reference: &Reference, nonce: Nonce, grant: Digest, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "viewed", &format!("viewed/{nonce}"), |fields| {
+        fields.bytes(&nonce.0).bytes(&grant.0).time(at)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use schemas::wire::BankOutcome;
+
+    use super::*;
+    use crate::domain::query::{Closed, FinalKind, Outcome};
+
+    fn reference() -> Reference {
+        let id = "0192f0c1-2d3e-7000-8000-000000000001".parse().expect("a version 7 id");
+        Reference { upstream: "wallet".parse().expect("an id"), query: id }
+    }
+
+    fn report(conflict: bool) -> Final {
+        let reply = Closed {
+            outcome: Closing::Answered,
+            segment_sha256: Digest([3; 32]),
+            appended_at: UnixMillis(7),
+            at: (2, 9),
+        };
+        let outcome = Outcome { outcome: BankOutcome::Answered, reply: Some(reply), conflict };
+        let silent = Outcome { outcome: BankOutcome::NoReply, reply: None, conflict: false };
+        Final {
+            kind: FinalKind::Partial,
+            finalised_at: UnixMillis(8),
+            outcomes: BTreeMap::from([
+                ("alpha".parse().expect("an id"), outcome),
+                ("beta".parse().expect("an id"), silent),
+            ]),
+        }
+    }
+
+    #[test]
+    fn bodies_keep_their_bytes() {
+        let coverage = wire::Signed { body: Bytes::from_static(b"coverage"), ..Default::default() };
+        let leaves = [
+            withdrawn(&reference(), UnixMillis(5)),
+            viewed(&reference(), Nonce([1; 16]), Digest([2; 32]), UnixMillis(6)),
+            finalised(&reference(), &report(false), &coverage, 12),
+        ];
+        let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
+        assert_eq!(digests, ["", "", "",]);
+    }
+
+    #[test]
+    fn a_conflict_and_another_grant_make_another_leaf() {
+        let coverage = wire::Signed::default();
+        let (with, without) = (
+            finalised(&reference(), &report(true), &coverage, 1),
+            finalised(&reference(), &report(false), &coverage, 1),
+        );
+        assert_ne!(with.body, without.body);
+        assert_eq!(with.id, without.id, "a query has one final leaf");
+        let viewed = |nonce| viewed(&reference(), Nonce([nonce; 16]), Digest([2; 32]), UnixMillis(6));
+        assert_ne!(viewed(1).id, viewed(2).id);
+    }
+}

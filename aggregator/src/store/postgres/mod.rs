@@ -1,0 +1,286 @@
+//! The store in PostgreSQL: the truth, for any number of instances.
+//!
+//! | file | role |
+//! |---|---|
+//! | `tx.rs` | one transaction: what is asked at once, what is written at the commit |
+//! | `read.rs` | locks and reads queries |
+//! | `flush.rs` | writes in bulk |
+//! | `outbox.rs` | leases messages |
+//! | `refusals.rs` | counts refused grants |
+//! | `days.rs` | the partitions of content |
+//! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
+//!
+//! What must never happen here: a transaction that reads a query in the statement that waits for its lock; a `begin` that
+//! is cancelled half-way; content that is written into an erased day, or lost because its day was not there yet; time
+//! that is not the server's.
+
+mod days;
+mod error;
+mod flush;
+mod keys;
+mod outbox;
+mod read;
+mod refusals;
+mod state;
+mod tx;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::civil::Date;
+use plumbing::postgres::PostgresError;
+use prost::Message as _;
+use schemas::ids::{BankId, MessageId, Reference};
+use schemas::time::UnixMillis;
+use schemas::wire;
+use sqlx::postgres::PgPool;
+use sqlx::{Postgres, Row as _, Transaction};
+
+use self::error::Unreadable;
+use self::keys::{reference, uuid};
+pub use self::tx::PostgresTx;
+use self::types::{Day, Stamp};
+use super::{Clock, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult};
+use crate::domain::audit::Leaf;
+use crate::domain::query::Query;
+use crate::domain::refusals::Hour;
+
+/// Whoever moves the watermark waits for all who hold its table this way, and they for whoever moves it.
+const BEGIN: &str = "BEGIN; LOCK TABLE watermark IN ROW SHARE MODE";
+
+/// Held, it keeps back whoever writes, and is had when nobody does.
+const BEGIN_ERASING: &str = "BEGIN; LOCK TABLE watermark IN EXCLUSIVE MODE";
+
+const WATERMARK: &str = "SELECT erased_through FROM watermark";
+
+const NOW: &str = "SELECT clock_timestamp()";
+
+/// Due pairs looked at, for each query that may be returned: enough that a round is full when queries have a few dozen
+/// banks, and few enough that a backlog is not read whole.
+const PAIRS_PER_QUERY: i64 = 32;
+
+const DUE_TO_ASK: &str = "
+    SELECT pair.upstream, pair.query_id, pair.bank
+    FROM (
+        SELECT upstream, query_id
+        FROM (
+            SELECT upstream, query_id, ask_again_at FROM pair
+            WHERE ask_again_at <= $1 ORDER BY ask_again_at LIMIT $2 * $3
+        ) AS oldest
+        GROUP BY upstream, query_id ORDER BY min(ask_again_at) LIMIT $2
+    ) AS due
+    JOIN pair USING (upstream, query_id)
+    WHERE pair.ask_again_at <= $1";
+
+const PROGRESS: &str =
+    "SELECT topic, partition, next_offset, append_time FROM progress WHERE topic = ANY($1)";
+
+// One statement, so that coverage and segments are of one moment.
+const REPORT: &str = "
+    WITH wanted AS (SELECT erase_on, upstream, query_id FROM query WHERE upstream = $1 AND query_id = $2)
+    SELECT NULL AS bank, signed AS content FROM coverage JOIN wanted USING (erase_on, upstream, query_id)
+    UNION ALL
+    SELECT bank, sealed FROM segment JOIN wanted USING (erase_on, upstream, query_id)";
+
+const CONTACT: &str = "
+    SELECT statement, sealed FROM query JOIN contact USING (erase_on, upstream, query_id)
+    WHERE query.upstream = $1 AND query.query_id = $2";
+
+const LEAVES: &str =
+    "SELECT leaf_id, body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
+
+const ERASE_THROUGH: &str = "UPDATE watermark SET erased_through = $1 WHERE erased_through < $1";
+
+/// The store in PostgreSQL. Clones share its pool.
+#[derive(Clone)]
+pub struct PostgresStore {
+    pool: PgPool,
+    time: Time,
+}
+
+/// Whose clock counts.
+#[derive(Clone)]
+enum Time {
+    /// The server's, asked in the statement that needs it.
+    Server,
+    /// A test's.
+    Given(Arc<dyn Clock>),
+}
+
+impl Time {
+    fn given(&self) -> Option<Stamp> {
+        match self {
+            Self::Server => None,
+            Self::Given(clock) => Some(Stamp(clock.now())),
+        }
+    }
+}
+
+impl PostgresStore {
+    /// Brings the tables up to date. Several instances may do this at the same time.
+    ///
+    /// # Errors
+    /// When they cannot be brought up to date.
+    pub async fn migrate(pool: &PgPool) -> Result<(), PostgresError> {
+        plumbing::postgres::migrate(pool, "aggregator", sqlx::migrate!()).await
+    }
+
+    /// The store behind `pool`, by the server's clock. Its tables must be up to date.
+    pub fn new(pool: PgPool) -> Self {
+        Self { pool, time: Time::Server }
+    }
+
+    /// The same by another clock, for tests.
+    pub fn on_clock(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
+        Self { pool, time: Time::Given(clock) }
+    }
+}
+
+impl Store for PostgresStore {
+    type Tx = PostgresTx;
+
+    const LASTS: bool = true;
+
+    async fn begin(&self) -> StoreResult<PostgresTx> {
+        let transaction = begin(&self.pool, BEGIN).await?;
+        Ok(PostgresTx::new(transaction, self.time.clone()))
+    }
+
+    async fn now(&self) -> StoreResult<UnixMillis> {
+        match self.time.given() {
+            Some(Stamp(now)) => Ok(now),
+            None => {
+                let Stamp(now) = sqlx::query_scalar(NOW).fetch_one(&self.pool).await?;
+                Ok(now)
+            }
+        }
+    }
+
+    async fn query(&self, reference: &Reference) -> StoreResult<Option<Query>> {
+        read::one(&self.pool, reference).await
+    }
+
+    async fn past_deadline(&self, deadline: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
+        read::past_deadline(&self.pool, Stamp(deadline), count(max)).await
+    }
+
+    async fn due_to_ask(
+        &self,
+        now: UnixMillis,
+        max: usize,
+    ) -> StoreResult<BTreeMap<Reference, BTreeSet<BankId>>> {
+        let rows = sqlx::query(DUE_TO_ASK)
+            .bind(Stamp(now))
+            .bind(count(max))
+            .bind(PAIRS_PER_QUERY)
+            .fetch_all(&self.pool)
+            .await?;
+        let mut due: BTreeMap<Reference, BTreeSet<BankId>> = BTreeMap::new();
+        for row in &rows {
+            let bank: &str = row.try_get("bank")?;
+            due.entry(reference(row)?).or_default().insert(bank.parse().map_err(|_| Unreadable("bank"))?);
+        }
+        Ok(due)
+    }
+
+    async fn progress(&self, topics: &BTreeSet<String>) -> StoreResult<BTreeMap<(String, i32), Progress>> {
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let rows: Vec<(String, i32, i64, Stamp)> =
+            sqlx::query_as(PROGRESS).bind(topics).fetch_all(&self.pool).await?;
+        let known = rows.into_iter().map(|(topic, partition, next_offset, Stamp(append_time))| {
+            ((topic, partition), Progress { next_offset, append_time })
+        });
+        Ok(known.collect())
+    }
+
+    async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {
+        let rows: Vec<(Option<String>, Vec<u8>)> = sqlx::query_as(REPORT)
+            .bind(reference.upstream.as_str())
+            .bind(uuid(reference))
+            .fetch_all(&self.pool)
+            .await?;
+        let (mut coverage, mut segments) = (None, BTreeMap::new());
+        for (bank, content) in rows {
+            match bank {
+                Some(bank) => {
+                    segments.insert(bank.parse().map_err(|_| Unreadable("bank"))?, Bytes::from(content));
+                }
+                None => {
+                    let signed = wire::Signed::decode(content.as_slice());
+                    coverage = Some(signed.map_err(|_| Unreadable("signed"))?);
+                }
+            }
+        }
+        Ok(coverage.map(|coverage| ReportContent { coverage, segments }))
+    }
+
+    async fn contact(&self, reference: &Reference) -> StoreResult<Option<SealedContact>> {
+        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(CONTACT)
+            .bind(reference.upstream.as_str())
+            .bind(uuid(reference))
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some((statement, sealed)) = row else { return Ok(None) };
+        let statement = wire::Signed::decode(statement.as_slice()).map_err(|_| Unreadable("statement"))?;
+        Ok(Some(SealedContact { statement, sealed: sealed.into() }))
+    }
+
+    async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
+        refusals::forget(&self.pool, hour).await
+    }
+
+    async fn lease_outbox(&self, max: usize, lease: Duration) -> StoreResult<Vec<LeasedRow>> {
+        outbox::lease(&self.pool, max, lease, self.time.given()).await
+    }
+
+    async fn outbox_published(&self, ids: &[u64]) -> StoreResult<()> {
+        outbox::published(&self.pool, ids).await
+    }
+
+    async fn outbox_released(&self, ids: &[u64]) -> StoreResult<()> {
+        outbox::released(&self.pool, ids).await
+    }
+
+    async fn outbox_parked(&self, id: u64, code: &str) -> StoreResult<()> {
+        outbox::parked(&self.pool, id, code, self.time.given()).await
+    }
+
+    async fn outbox_depth(&self) -> StoreResult<(u64, u64)> {
+        outbox::depth(&self.pool).await
+    }
+
+    async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {
+        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(LEAVES)
+            .bind(reference.upstream.as_str())
+            .bind(uuid(reference))
+            .fetch_all(&self.pool)
+            .await?;
+        let leaf = |(id, body): (Vec<u8>, Vec<u8>)| {
+            let id = MessageId::from_bytes(&id).map_err(|_| Unreadable("leaf_id"))?;
+            Ok(Leaf { id, reference: reference.clone(), body: body.into() })
+        };
+        rows.into_iter().map(leaf).collect()
+    }
+
+    async fn erase_through(&self, day: Date) -> StoreResult<()> {
+        let mut transaction = begin(&self.pool, BEGIN_ERASING).await?;
+        sqlx::query(ERASE_THROUGH).bind(Day(day)).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
+    }
+}
+
+/// Begins a transaction in a task that nobody aborts: a begin that is cancelled leaves its transaction open on a pooled
+/// connection, and whoever borrows that next writes into it (sqlx#4385). A transaction that nobody waits for any more is
+/// rolled back as the task drops it.
+async fn begin(pool: &PgPool, statement: &'static str) -> StoreResult<Transaction<'static, Postgres>> {
+    let pool = pool.clone();
+    let begun = tokio::spawn(async move { pool.begin_with(statement).await });
+    Ok(begun.await.map_err(|error| StoreError(error.to_string()))??)
+}
+
+fn count(max: usize) -> i64 {
+    i64::try_from(max).unwrap_or(i64::MAX)
+}

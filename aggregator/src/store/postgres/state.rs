@@ -1,0 +1,225 @@
+//! A query's state as two columns: its name, and what an ended query ended with.
+
+use std::collections::BTreeMap;
+
+use schemas::codes::Code;
+use schemas::ids::{BankId, Digest};
+use schemas::time::UnixMillis;
+use schemas::wire::BankOutcome;
+use serde::{Deserialize, Serialize};
+
+use super::error::Unreadable;
+use crate::domain::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, State};
+
+/// The column `state` of an open query.
+pub(super) const COLLECTING: &str = "COLLECTING";
+const FINAL: &str = "FINAL";
+const WITHDRAWN: &str = "WITHDRAWN";
+const REJECTED: &str = "REJECTED";
+
+const ANSWERED: &str = "ANSWERED";
+const REFUSED: &str = "REFUSED";
+
+#[derive(Serialize, Deserialize)]
+struct FinalData {
+    kind: Kind,
+    finalised_at: i64,
+    banks: BTreeMap<BankId, OutcomeData>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Kind {
+    AllAnswered,
+    Partial,
+    Empty,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OutcomeData {
+    outcome: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reply: Option<ReplyData>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    conflict: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ReplyData {
+    outcome: String,
+    segment_sha256: String,
+    appended_at: i64,
+    partition: i32,
+    offset: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct WithdrawnData {
+    at: i64,
+    banks: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RejectedData {
+    code: String,
+}
+
+/// The two columns. An open query's pairs are rows of their own.
+pub(super) fn encode(state: &State) -> (&'static str, Option<String>) {
+    match state {
+        State::Collecting(_) => (COLLECTING, None),
+        State::Final(report) => (FINAL, Some(json(&final_data(report)))),
+        State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&WithdrawnData { at: at.0, banks: *banks }))),
+        State::Rejected(code) => (REJECTED, Some(json(&RejectedData { code: code.to_string() }))),
+    }
+}
+
+/// The state of the two columns; `pairs` are those of an open query.
+pub(super) fn decode(
+    name: &str,
+    data: Option<&str>,
+    pairs: BTreeMap<BankId, Pair>,
+) -> Result<State, Unreadable> {
+    match (name, data) {
+        (COLLECTING, None) => Ok(State::Collecting(Collecting { pairs })),
+        (FINAL, Some(data)) => Ok(State::Final(report(parse(data)?)?)),
+        (WITHDRAWN, Some(data)) => {
+            let WithdrawnData { at, banks } = parse(data)?;
+            Ok(State::Withdrawn { at: UnixMillis(at), banks })
+        }
+        (REJECTED, Some(data)) => {
+            let RejectedData { code } = parse(data)?;
+            let known = Code::ALL.iter().find(|known| known.as_str() == code);
+            Ok(State::Rejected(*known.ok_or(Unreadable("state_data: code"))?))
+        }
+        _ => Err(Unreadable("state")),
+    }
+}
+
+/// The column `closed_outcome`.
+pub(super) fn closing_name(closing: Closing) -> &'static str {
+    match closing {
+        Closing::Answered => ANSWERED,
+        Closing::Refused => REFUSED,
+    }
+}
+
+/// The word in the column `closed_outcome`.
+pub(super) fn closing(name: &str) -> Result<Closing, Unreadable> {
+    match name {
+        ANSWERED => Ok(Closing::Answered),
+        REFUSED => Ok(Closing::Refused),
+        _ => Err(Unreadable("closed_outcome")),
+    }
+}
+
+fn json(data: &impl Serialize) -> String {
+    serde_json::to_string(data).expect("numbers and texts under text keys are JSON")
+}
+
+fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Unreadable> {
+    serde_json::from_str(data).map_err(|_| Unreadable("state_data"))
+}
+
+fn final_data(report: &Final) -> FinalData {
+    let outcome = |outcome: &Outcome| OutcomeData {
+        outcome: outcome.outcome.as_str_name().to_owned(),
+        reply: outcome.reply.as_ref().map(|reply| ReplyData {
+            outcome: closing_name(reply.outcome).to_owned(),
+            segment_sha256: reply.segment_sha256.to_string(),
+            appended_at: reply.appended_at.0,
+            partition: reply.at.0,
+            offset: reply.at.1,
+        }),
+        conflict: outcome.conflict,
+    };
+    FinalData {
+        kind: match report.kind {
+            FinalKind::AllAnswered => Kind::AllAnswered,
+            FinalKind::Partial => Kind::Partial,
+            FinalKind::Empty => Kind::Empty,
+        },
+        finalised_at: report.finalised_at.0,
+        banks: report.outcomes.iter().map(|(bank, of_bank)| (bank.clone(), outcome(of_bank))).collect(),
+    }
+}
+
+fn report(data: FinalData) -> Result<Final, Unreadable> {
+    let outcomes = data.banks.into_iter().map(|(bank, of_bank)| Ok((bank, outcome(of_bank)?)));
+    Ok(Final {
+        kind: match data.kind {
+            Kind::AllAnswered => FinalKind::AllAnswered,
+            Kind::Partial => FinalKind::Partial,
+            Kind::Empty => FinalKind::Empty,
+        },
+        finalised_at: UnixMillis(data.finalised_at),
+        outcomes: outcomes.collect::<Result<_, Unreadable>>()?,
+    })
+}
+
+fn outcome(data: OutcomeData) -> Result<Outcome, Unreadable> {
+    let outcome = BankOutcome::from_str_name(&data.outcome).ok_or(Unreadable("state_data: outcome"))?;
+    let reply = data.reply.map(|reply| {
+        Ok(Closed {
+            outcome: closing(&reply.outcome)?,
+            segment_sha256: digest(&reply.segment_sha256)?,
+            appended_at: UnixMillis(reply.appended_at),
+            at: (reply.partition, reply.offset),
+        })
+    });
+    Ok(Outcome { outcome, reply: reply.transpose()?, conflict: data.conflict })
+}
+
+fn digest(text: &str) -> Result<Digest, Unreadable> {
+    let raw = hex::decode(text).map_err(|_| Unreadable("state_data: digest"))?;
+    Digest::from_bytes(&raw).map_err(|_| Unreadable("state_data: digest"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_state_comes_back_as_it_was() {
+        let reply = Closed {
+            outcome: Closing::Refused,
+            segment_sha256: Digest([7; 32]),
+            appended_at: UnixMillis(1_795_420_800_123),
+            at: (2, 1 << 40),
+        };
+        let bank = |id: &str| id.parse().expect("an id");
+        let outcomes = BTreeMap::from([
+            (bank("alpha"), Outcome { outcome: BankOutcome::Refused, reply: Some(reply), conflict: true }),
+            (bank("beta"), Outcome { outcome: BankOutcome::NoReply, reply: None, conflict: false }),
+        ]);
+        let kinds = [FinalKind::AllAnswered, FinalKind::Partial, FinalKind::Empty];
+        let finals = kinds.map(|kind| {
+            State::Final(Final { kind, finalised_at: UnixMillis(9), outcomes: outcomes.clone() })
+        });
+        let pairs = BTreeMap::from([(bank("alpha"), Pair::new(Digest([1; 32]), None))]);
+        let others = [
+            State::Collecting(Collecting { pairs: pairs.clone() }),
+            State::Withdrawn { at: UnixMillis(-5), banks: 14 },
+            State::Rejected(Code::REGION_NOT_OPEN),
+        ];
+        for state in finals.into_iter().chain(others) {
+            let (name, data) = encode(&state);
+            let decoded = decode(name, data.as_deref(), pairs.clone()).expect("it is readable");
+            assert_eq!(decoded, state);
+        }
+    }
+
+    #[test]
+    fn a_state_without_what_belongs_to_it_is_unreadable() {
+        for (name, data) in [
+            (COLLECTING, Some("{}")),
+            (FINAL, None),
+            (FINAL, Some("{}")),
+            (WITHDRAWN, Some(r#"{"at": 1}"#)),
+            (REJECTED, Some(r#"{"code": "NO_SUCH_CODE"}"#)),
+            ("HELD", None),
+        ] {
+            assert!(decode(name, data, BTreeMap::new()).is_err(), "{name} {data:?}");
+        }
+    }
+}

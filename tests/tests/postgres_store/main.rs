@@ -1,0 +1,4 @@
+//! The aggregator's store on a real PostgreSQL.
+
+mod contract;
+mod stand;
