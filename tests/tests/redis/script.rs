@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use aggregator::handler::Refused;
+use aggregator::store::Store;
 use bytes::Bytes;
 use schemas::codes::Code;
 use schemas::ids::{Digest, KeyId, Nonce};
@@ -13,6 +14,8 @@ use schemas::view::{self, Grant};
 use super::stage::{Stage, TestHub, report_key};
 
 pub(crate) const QUERIES: u8 = 6;
+/// Those before this one have a report from the beginning.
+const FINAL: u8 = 4;
 const SUBJECTS: u8 = 3;
 /// Requests that an upstream may send in a script: fewer than a script sends.
 pub(crate) const BURST: u32 = 25;
@@ -121,9 +124,9 @@ pub(crate) fn subject(query: u8) -> String {
 }
 
 /// Queries at the start: some open, some final.
-pub(crate) async fn furnish(stage: &Stage, hub: &TestHub) {
+pub(crate) async fn furnish<S: Store>(stage: &Stage, hub: &TestHub<S>) {
     for query in 0..QUERIES {
-        hub.register(&stage.reference(query), &subject(query), query % 2 == 0).await;
+        hub.register(&stage.reference(query), &subject(query), query < FINAL).await;
     }
 }
 
@@ -139,7 +142,7 @@ pub(crate) fn good(query: u8, number: u8) -> View {
 
 impl View {
     /// The grant's bytes, and the query in whose path it is presented. The same at the same time of the clock.
-    pub(crate) async fn grant(&self, stage: &Stage, hub: &TestHub) -> (u8, Bytes) {
+    pub(crate) async fn grant<S: Store>(&self, stage: &Stage, hub: &TestHub<S>) -> (u8, Bytes) {
         // Grants of one minute are the same ones when their numbers are.
         let minute = hub.now().await.0.div_euclid(60_000) * 60_000;
         let issued_at = schemas::time::UnixMillis(minute);
@@ -177,7 +180,7 @@ impl View {
 }
 
 /// Does one step and says how it ended.
-pub(crate) async fn play(stage: &Stage, hub: &TestHub, step: &Step) -> String {
+pub(crate) async fn play<S: Store>(stage: &Stage, hub: &TestHub<S>, step: &Step) -> String {
     match step {
         Step::Status(query) => match hub.hub.status(&stage.reference(*query)).await {
             Ok(status) => serde_json::to_string(&status).expect("json"),

@@ -12,7 +12,7 @@ use aggregator::domain::window::Window;
 use aggregator::first_line::{FirstLine, Redis, RedisConfig, RedisUrl};
 use aggregator::handler::{Hub, Registrar, Sweeper};
 use aggregator::store::contract::ManualClock;
-use aggregator::store::{MemoryStore, NewQuery, Store as _, Tx as _};
+use aggregator::store::{MemoryStore, NewQuery, Store, Tx as _};
 use bytes::Bytes;
 use cardquery::demo::world::{Plan, World};
 use cardquery::sample;
@@ -58,25 +58,26 @@ impl Stage {
         sample::keys::signing(&PartyName::upstream(&self.world.upstream))
     }
 
-    /// A hub with an empty store, whose upstreams may send `burst` requests a minute.
-    pub(crate) fn hub(&self, redis: Option<(&str, Patience)>, burst: u32) -> TestHub {
-        self.hub_on(redis, burst, Arc::new(ManualClock::new()), None)
+    /// A hub with an empty store in memory, whose upstreams may send `burst` requests at once.
+    pub(crate) fn hub(&self, redis: Option<(&str, Patience)>, burst: u32) -> TestHub<MemoryStore> {
+        let clock = Arc::new(ManualClock::new());
+        self.hub_on(MemoryStore::new(Arc::clone(&clock) as _), clock, redis, burst)
     }
 
     /// A hub without Redis on the store and clock of another.
-    pub(crate) fn twin(&self, of: &TestHub) -> TestHub {
-        self.hub_on(None, 1, Arc::clone(&of.clock), Some(of.hub.store.clone()))
+    pub(crate) fn twin(&self, of: &TestHub<MemoryStore>) -> TestHub<MemoryStore> {
+        self.hub_on(of.hub.store.clone(), Arc::clone(&of.clock), None, 1)
     }
 
-    fn hub_on(
+    /// A hub on any store.
+    pub(crate) fn hub_on<S: Store>(
         &self,
+        store: S,
+        clock: Arc<ManualClock>,
         redis: Option<(&str, Patience)>,
         burst: u32,
-        clock: Arc<ManualClock>,
-        store: Option<MemoryStore>,
-    ) -> TestHub {
+    ) -> TestHub<S> {
         let kafka = self.world.kafka("test");
-        let store = store.unwrap_or_else(|| MemoryStore::new(Arc::clone(&clock) as _));
         let redis = redis.map(|(url, patience)| connect(url, patience));
         let hub = Hub {
             store,
@@ -141,13 +142,13 @@ pub(crate) fn window() -> Window {
 }
 
 /// One hub.
-pub(crate) struct TestHub {
-    pub(crate) hub: Arc<Hub<MemoryStore>>,
+pub(crate) struct TestHub<S> {
+    pub(crate) hub: Arc<Hub<S>>,
     pub(crate) clock: Arc<ManualClock>,
     upstream_key: SigningKey,
 }
 
-impl TestHub {
+impl<S: Store> TestHub<S> {
     pub(crate) async fn now(&self) -> UnixMillis {
         self.hub.store.now().await.expect("a clock")
     }
