@@ -15,7 +15,9 @@ use schemas::keys::SigningKey;
 use schemas::rules::Policy;
 use serde::Deserialize;
 
+use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
+use crate::first_line::{LimitsConfig, RedisConfig, RedisUrl, UrlFileError};
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -49,6 +51,10 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// The times of queries.
     pub window: WindowConfig,
+    /// What makes it faster.
+    pub redis: RedisConfig,
+    /// How often one may ask.
+    pub limits: LimitsConfig,
 }
 
 /// Which store.
@@ -93,6 +99,20 @@ pub struct InvalidSetting {
     pub key: &'static str,
     /// What is wrong with it.
     pub reason: String,
+}
+
+impl Config {
+    /// Counts of a store that ends with the process may end with it too; all others need the same key after a restart
+    /// and in every process.
+    fn subject_key(&self) -> Result<SubjectKey, KeyFileError> {
+        let path = &self.limits.mac_key_file;
+        match self.store {
+            StoreKind::Memory if path.as_os_str().is_empty() => Ok(SubjectKey::ephemeral()),
+            StoreKind::Memory | StoreKind::Postgres => {
+                Ok(SubjectKey::new(key_file::read("limits.mac_key_file", path)?))
+            }
+        }
+    }
 }
 
 fn invalid(key: &'static str, reason: impl Into<String>) -> InvalidSetting {
@@ -140,15 +160,34 @@ impl WindowConfig {
 pub struct Secrets {
     /// The hub's signing key.
     pub signing_key: SigningKey,
+    /// The key that people are counted by.
+    pub subject_key: SubjectKey,
+    /// Where Redis is; `None`: nowhere.
+    pub redis: Option<RedisUrl>,
+}
+
+/// A secret that cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// A key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// The URL of Redis.
+    #[error(transparent)]
+    Redis(#[from] UrlFileError),
 }
 
 impl Secrets {
     /// Reads the files that the settings name.
     ///
     /// # Errors
-    /// [`KeyFileError`].
-    pub fn load(config: &Config) -> Result<Self, KeyFileError> {
+    /// [`SecretsError`].
+    pub fn load(config: &Config) -> Result<Self, SecretsError> {
         let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
-        Ok(Self { signing_key: SigningKey::from_seed(&seed) })
+        Ok(Self {
+            signing_key: SigningKey::from_seed(&seed),
+            subject_key: config.subject_key()?,
+            redis: config.redis.url()?,
+        })
     }
 }

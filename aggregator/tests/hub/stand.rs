@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use aggregator::Stores;
 use aggregator::config::{Config, DEFAULTS, Secrets};
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, Store as _, SystemClock};
 use bytes::Bytes;
 use plumbing::exit::Exit;
@@ -437,11 +438,19 @@ impl Stand {
     }
 
     pub(crate) async fn start(&self) -> Hub {
+        self.start_with(|_| ()).await
+    }
+
+    /// Starts a hub with other settings.
+    pub(crate) async fn start_with(&self, change: impl FnOnce(&mut Config)) -> Hub {
+        let mut config = self.config();
+        change(&mut config);
         let mut lifecycle = Lifecycle::new();
-        let secrets = Secrets { signing_key: signing_key(HUB) };
+        let secrets =
+            Secrets { signing_key: signing_key(HUB), subject_key: SubjectKey::ephemeral(), redis: None };
         let store = MemoryStore::new(Arc::new(SystemClock));
         let stores = Stores::shared(store.clone());
-        let started = aggregator::start_on(stores, self.config(), secrets, &mut lifecycle);
+        let started = aggregator::start_on(stores, config, secrets, &mut lifecycle);
         let addr = soon("the start", started).await.expect("started");
         Hub { url: format!("http://{addr}"), store, lifecycle, http: self.http.clone() }
     }
@@ -591,6 +600,7 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) retry_after: Option<u64>,
     pub(crate) media: String,
     pub(crate) body: Bytes,
 }
@@ -598,9 +608,13 @@ pub(crate) struct Answer {
 impl Answer {
     async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = soon("an answer", request.send()).await.expect("an answer");
+        let retry_after = response.headers().get("retry-after").map(|seconds| {
+            seconds.to_str().ok().and_then(|seconds| seconds.parse().ok()).expect("whole seconds")
+        });
         let media = response.headers().get("content-type").map(|media| media.to_str().expect("a text"));
         Self {
             status: response.status().as_u16(),
+            retry_after,
             media: media.unwrap_or_default().to_owned(),
             body: soon("the body", response.bytes()).await.expect("a body"),
         }
@@ -612,7 +626,7 @@ impl Answer {
         let problem: Problem = serde_json::from_slice(&self.body).expect("a problem document");
         let code = *Code::ALL.iter().find(|code| code.as_str() == problem.code).expect("a code of the table");
         assert_eq!((problem.status, code.status()), (self.status, self.status));
-        assert_eq!(problem, Problem::of(code));
+        assert_eq!(problem, Problem { retry_after_seconds: self.retry_after, ..Problem::of(code) });
         code
     }
 }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::Stores;
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, SystemClock};
 use bank_connector::source::CardSource;
 use bank_connector::source::sql::SqlSource;
@@ -265,7 +266,11 @@ impl World {
             return Ok(None);
         }
         let mut lifecycle = Lifecycle::new();
-        let secrets = aggregator::Secrets { signing_key: sample::keys::signing(&PartyName::hub()) };
+        let secrets = aggregator::Secrets {
+            signing_key: sample::keys::signing(&PartyName::hub()),
+            subject_key: SubjectKey::ephemeral(),
+            redis: None,
+        };
         let store = MemoryStore::new(Arc::new(SystemClock));
         let stores = Stores::shared(store.clone());
         aggregator::start_on(stores, self.aggregator_config(plan)?, secrets, &mut lifecycle)
