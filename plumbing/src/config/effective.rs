@@ -32,6 +32,7 @@ impl Effective {
         let prefixes = [SHARED_PREFIX.to_owned(), own];
         let mut effective = Self::layered(S::DEFAULTS, S::SERVICE, &prefixes, sources)?;
         effective.derive_client_id(S::CLIENT_ID);
+        effective.refuse_in_files(S::SECRETS);
         Ok(effective)
     }
 
@@ -87,6 +88,14 @@ impl Effective {
         }
     }
 
+    fn refuse_in_files(&mut self, secrets: &[&str]) {
+        for key in secrets {
+            let Some(Node { place: place @ Place::File { .. }, .. }) = self.tree.find(key) else { continue };
+            let text = "a secret does not belong in a file of settings: name a file that holds it, or use the environment";
+            self.faults.push(Fault { place: place.clone(), key: (*key).to_owned(), text: text.to_owned() });
+        }
+    }
+
     /// How many files were read.
     pub fn files(&self) -> usize {
         self.files
@@ -106,7 +115,9 @@ impl Effective {
     /// # Errors
     /// Every mistake: of syntax, keys and types, and the rules of [`Settings::validate`] that are broken.
     pub fn checked<S: Settings>(&self, adjust: impl FnOnce(&mut S)) -> Result<S, ConfigError> {
-        self.check_with(adjust, |settings| settings.validate().err().map_or_else(Vec::new, |f| f.into_lines()))
+        self.check_with(adjust, |settings| {
+            settings.validate().err().map_or_else(Vec::new, |f| f.into_lines())
+        })
     }
 
     /// As [`Effective::checked`], and also looks at the files of secrets.
