@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use aggregator::Stores;
-use aggregator::config::{Config, DEFAULTS, Secrets};
+use aggregator::config::{Config, Secrets};
 use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, Store as _, SystemClock};
 use bytes::Bytes;
@@ -418,8 +418,7 @@ impl Stand {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config: Config =
-            plumbing::config::load(DEFAULTS, None, "CARDQUERY_TEST").expect("the defaults are settings");
+        let mut config: Config = Config::load(None).expect("the defaults are settings");
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.sweep_interval_ms = 50;
         config.kafka = self.kafka.clone();

@@ -32,6 +32,7 @@ impl Effective {
         let prefixes = [SHARED_PREFIX.to_owned(), own];
         let mut effective = Self::layered(S::DEFAULTS, S::SERVICE, &prefixes, sources)?;
         effective.derive_client_id(S::CLIENT_ID);
+        effective.refuse_in_files(S::SECRETS);
         Ok(effective)
     }
 
@@ -84,6 +85,14 @@ impl Effective {
             layer.put(&path, Node::text(Place::Derived, name));
             self.tree.merge(layer.clone());
             self.layers.insert(1, layer);
+        }
+    }
+
+    fn refuse_in_files(&mut self, secrets: &[&str]) {
+        for key in secrets {
+            let Some(Node { place: place @ Place::File { .. }, .. }) = self.tree.find(key) else { continue };
+            let text = "a secret does not belong in a file of settings: name a file that holds it, or use the environment";
+            self.faults.push(Fault { place: place.clone(), key: (*key).to_owned(), text: text.to_owned() });
         }
     }
 

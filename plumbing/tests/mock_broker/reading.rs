@@ -191,8 +191,8 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
 #[tokio::test(flavor = "multi_thread")]
 async fn state_is_folded_from_one_partition_only() {
     let stand = Stand::new(&[("things", 2)]);
-    let started =
-        Fold::start(&stand.kafka(), "things".into(), (), |(), _| Next::On, CancellationToken::new());
+    let kafka = stand.kafka();
+    let started = Fold::start(&kafka, "things".into(), (), |(), _| Next::On, CancellationToken::new());
     let error = soon("an answer", started).await.err();
     assert_eq!(error, Some(KafkaError::Partitions("things".into(), 2)));
 }
@@ -205,7 +205,8 @@ async fn catching_up_has_a_limit() {
         drop(wait.recv());
         Next::On
     };
-    let fold = Fold::start(&stand.kafka(), "things".into(), (), step, CancellationToken::new());
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "things".into(), (), step, CancellationToken::new());
     let fold = soon("the start", fold).await.expect("readable");
     stand.fill("things", 0..1).await;
     let late = soon("an answer", fold.catch_up_within(Duration::from_millis(500))).await;
