@@ -1,25 +1,25 @@
 //! Settings. `config.default.toml` is their documentation and their defaults.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Faults, Settings};
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
 use schemas::rules::Policy;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::window::Window;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
-/// First part of the environment variables that change settings.
-pub const ENV_PREFIX: &str = "CARDQUERY";
-
 /// Settings of the aggregator.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,10 +30,15 @@ pub struct Config {
     pub listen: SocketAddr,
     /// File with the signing key.
     pub signing_key_file: PathBuf,
+    /// The signing key itself; only in the environment.
+    #[serde(default)]
+    pub signing_key: Option<SecretString>,
     /// Which store.
     pub store: StoreKind,
     /// Milliseconds between sweeps.
     pub sweep_interval_ms: u64,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// The broker.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -74,6 +79,45 @@ pub struct WindowConfig {
     pub grace_ms: u64,
     /// IANA name.
     pub zone: String,
+}
+
+impl Config {
+    /// Loads the defaults, over them `config`, over both the environment.
+    ///
+    /// # Errors
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "aggregator";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.aggregator";
+    const SECRETS: &'static [&'static str] = &["signing_key"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.kafka.faults();
+        if !self.listen.ip().is_loopback() {
+            faults.push(format!(
+                "listen: {} is not a loopback address, and this interface has no TLS",
+                self.listen
+            ));
+        }
+        if self.sweep_interval_ms == 0 {
+            faults.push("sweep_interval_ms: must be at least 1".to_owned());
+        }
+        faults.extend(self.policy.policy().err().map(|fault| fault.to_string()));
+        faults.extend(self.window.window().err().map(|fault| fault.to_string()));
+        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
+        Faults::check(faults)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let key = Secrets::load(self).err().map(|fault| format!("signing_key_file: {fault}"));
+        key.into_iter().chain(self.kafka.secret_faults()).collect()
+    }
 }
 
 /// A setting that has no meaning.
@@ -139,7 +183,16 @@ impl Secrets {
     /// # Errors
     /// [`KeyFileError`].
     pub fn load(config: &Config) -> Result<Self, KeyFileError> {
-        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
+        let seed = key_file::given_or_read(
+            "signing_key",
+            config.signing_key.as_ref(),
+            "signing_key_file",
+            &config.signing_key_file,
+        )?;
         Ok(Self { signing_key: SigningKey::from_seed(&seed) })
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

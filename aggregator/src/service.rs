@@ -125,6 +125,8 @@ pub async fn start(
         sweeper.await;
         Ok::<_, KafkaError>(())
     });
+    queries.report_to(&lifecycle.health(), "query consumer");
+    replies.report_to(&lifecycle.health(), "reply consumer");
     queries.assigned().await;
     replies.assigned().await;
     let subscriptions =
@@ -239,5 +241,6 @@ async fn resubscribe<S: Store>(
             }
         }
     }
-    Err(KafkaError::Stopped)
+    // Why the registry's reader ended is told by its own part.
+    Ok(())
 }

@@ -107,6 +107,7 @@ pub async fn start(
     };
     let handler = Arc::new(Notices::new(registry, secrets.opening_keys, dispatch));
     let consumer = Consumer::start(kafka, consumer, handler, Some(dead_letters), lifecycle.token())?;
+    consumer.report_to(&lifecycle.health(), "notice consumer");
     lifecycle.spawn("notifier-consumer", consumer.stopped());
     lifecycle.spawn("notifier-sms-topic", watch(broken, lifecycle.token().cancelled_owned()));
     Ok(Running { found })

@@ -193,12 +193,7 @@ struct Marks {
 }
 
 impl Marks {
-    fn take(
-        &mut self,
-        id: u64,
-        outcome: Result<Position, ProduceError>,
-        dead: &mut Option<ProduceError>,
-    ) {
+    fn take(&mut self, id: u64, outcome: Result<Position, ProduceError>, dead: &mut Option<ProduceError>) {
         let word = match outcome {
             Ok(_) => {
                 self.published.push(id);

@@ -36,6 +36,7 @@ impl HubProcess {
         let settings = json!({
             "prefix": config.prefix,
             "listen": config.listen,
+            "admin": { "listen": "127.0.0.1:0" },
             "signing_key_file": key_file,
             "store": "memory",
             "sweep_interval_ms": config.sweep_interval_ms,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use aggregator::config::{Config, DEFAULTS, Secrets};
+use aggregator::config::{Config, Secrets};
 use aggregator::store::{MemoryStore, Store as _};
 use bytes::Bytes;
 use plumbing::exit::Exit;
@@ -396,8 +396,7 @@ impl Stand {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config: Config =
-            plumbing::config::load(DEFAULTS, None, "CARDQUERY_TEST").expect("the defaults are settings");
+        let mut config: Config = Config::load(None).expect("the defaults are settings");
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.sweep_interval_ms = 50;
         config.kafka = self.kafka.clone();

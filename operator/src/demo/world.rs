@@ -241,8 +241,7 @@ impl World {
 
     /// The aggregator's settings in this world.
     pub fn aggregator_config(&self, plan: &Plan) -> Result<aggregator::Config, Failure> {
-        let defaults = plumbing::config::load(aggregator::config::DEFAULTS, None, "CARDQUERY_DEMO");
-        let mut config: aggregator::Config = defaults.map_err(|error| error.exit().because(error))?;
+        let mut config = aggregator::Config::load(None).map_err(|error| error.exit().because(error))?;
         config.prefix = self.topics.prefix().to_owned();
         config.listen = self.hub;
         config.kafka = self.kafka("cardquery.aggregator");

@@ -100,7 +100,9 @@ impl Mistake {
         let text = match self.kind {
             Kind::Unknown => self.unknown(&place),
             Kind::Missing => "is missing".to_owned(),
-            Kind::Value if is_secret(&key) => "has the wrong type or form (its value is not shown)".to_owned(),
+            Kind::Value if is_secret(&key) => {
+                "has the wrong type or form (its value is not shown)".to_owned()
+            }
             Kind::Value => self.text.clone(),
         };
         Fault { place, key, text }
@@ -120,7 +122,8 @@ impl Mistake {
                 format!("unknown key, did you mean `{meant}`?")
             }
             (None, Place::Environment(_)) => {
-                "unknown key; a setting that not every service has goes by the service's own prefix".to_owned()
+                "unknown key; a setting that not every service has goes by the service's own prefix"
+                    .to_owned()
             }
             (None, _) => "unknown key".to_owned(),
         }

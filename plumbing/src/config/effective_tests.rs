@@ -33,6 +33,7 @@ names = []
 brokers = "localhost:9092"
 "#;
     const CLIENT_ID: &'static str = "{prefix}.maker.{owner}";
+    const SECRETS: &'static [&'static str] = &["token"];
 
     fn validate(&self) -> Result<(), Faults> {
         let mut faults = self.kafka.faults();
@@ -126,7 +127,8 @@ fn the_client_id_is_derived_from_other_settings_unless_it_is_set() {
 
 #[test]
 fn a_file_is_read_strictly() {
-    let folder = Folder::new(&[(MAIN, "prefix = 5\nowner = 'o'\nlimit = '80'\nratio = true\nnames = ['a', 1]\n")]);
+    let folder =
+        Folder::new(&[(MAIN, "prefix = 5\nowner = 'o'\nlimit = '80'\nratio = true\nnames = ['a', 1]\n")]);
     assert_eq!(
         folder.faults(&[], &[]),
         [
@@ -142,7 +144,10 @@ fn a_file_is_read_strictly() {
 fn all_mistakes_of_all_layers_are_told_at_once() {
     let folder = Folder::new(&[
         (MAIN, "limmit = 1\nlimit = 101\n[kafka]\nbroker = 'x'\nsession_timeout_ms = -1\n[zzz]\na = 1\n"),
-        ("conf.d/a.toml", "[kafka.properties]\n\"no.such\" = 'x'\n[kafka.property_files]\n\"sasl.password\" = '/no/file'\n"),
+        (
+            "conf.d/a.toml",
+            "[kafka.properties]\n\"no.such\" = 'x'\n[kafka.property_files]\n\"sasl.password\" = '/no/file'\n",
+        ),
     ]);
     let env = [("CARDQUERY__RATIO", "half"), ("CARDQUERY__HTTP__LISTEN", "x")];
     assert_eq!(
@@ -166,10 +171,8 @@ fn all_mistakes_of_all_layers_are_told_at_once() {
 
 #[test]
 fn mistakes_of_syntax_hide_no_mistake_in_another_file_and_make_no_others_up() {
-    let folder = Folder::new(&[
-        (MAIN, "owner = = 'o'\nnames = ['a'\n"),
-        ("conf.d/a.toml", "limit = 101\nnope = 1\n"),
-    ]);
+    let folder =
+        Folder::new(&[(MAIN, "owner = = 'o'\nnames = ['a'\n"), ("conf.d/a.toml", "limit = 101\nnope = 1\n")]);
     let faults = folder.faults(&[], &[]);
     assert!(faults[0].starts_with("conf.d/a.toml:2:1: nope: unknown key"), "{faults:?}");
     assert!(faults[1..].iter().all(|fault| fault.starts_with("thing-maker.toml:")), "{faults:?}");
@@ -199,7 +202,10 @@ fn a_folder_without_the_services_file_is_told_by_the_files_name() {
 
 #[test]
 fn a_secret_is_neither_shown_nor_explained_nor_told_by_an_error() {
-    let folder = Folder::new(&[(MAIN, "owner = 'o'\ntoken = 'hunter2'\nnames = ['a']\n[kafka.properties]\n'sasl.password' = 'hunter2'\n")]);
+    let folder = Folder::new(&[(
+        MAIN,
+        "owner = 'o'\ntoken = 'hunter2'\nnames = ['a']\n[kafka.properties]\n'sasl.password' = 'hunter2'\n",
+    )]);
     let effective = folder.effective(&[("CARDQUERY__LIMIT", "9")], &[]);
     let shown = effective.show();
     assert!(!shown.contains("hunter2"), "{shown}");
@@ -207,7 +213,16 @@ fn a_secret_is_neither_shown_nor_explained_nor_told_by_an_error() {
     let shown: toml::Table = shown.parse().expect("TOML");
     assert_eq!(shown["token"].as_str(), Some(REDACTED));
     let explained = effective.explain("kafka.properties").expect("set");
-    assert!(explained.starts_with("kafka.properties.sasl.password = \"(redacted)\"\n  set by "), "{explained}");
+    assert!(
+        explained.starts_with("kafka.properties.sasl.password = \"(redacted)\"\n  set by "),
+        "{explained}"
+    );
+
+    let faults = folder.faults(&[], &[]);
+    assert!(
+        faults[0].starts_with("thing-maker.toml:2:1: token: a secret does not belong in a file"),
+        "{faults:?}"
+    );
 
     let wrong = Folder::new(&[(MAIN, "owner = 'o'\ntoken = 74837483\nnames = ['a']\n")]);
     let faults = wrong.faults(&[], &[]).join("\n");

@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn a_setting_that_names_a_secret_is_redacted_and_one_that_says_where_it_is_is_not() {
-        for secret in ["signing_key", "opening_keys[1]", "kafka.properties.sasl.password", "sasl.jaas.config"] {
+        for secret in ["signing_key", "opening_keys[1]", "kafka.properties.sasl.password", "sasl.jaas.config"]
+        {
             assert!(is_secret(secret), "{secret}");
         }
         for plain in

@@ -152,9 +152,10 @@ impl KafkaConfig {
                 faults.push(format!("kafka.{key}: is empty"));
             }
         }
-        for (key, value) in
-            [("session_timeout_ms", self.session_timeout_ms.into()), ("stall_timeout_ms", self.stall_timeout_ms)]
-        {
+        for (key, value) in [
+            ("session_timeout_ms", self.session_timeout_ms.into()),
+            ("stall_timeout_ms", self.stall_timeout_ms),
+        ] {
             if value == 0 {
                 faults.push(format!("kafka.{key}: must be at least 1"));
             }

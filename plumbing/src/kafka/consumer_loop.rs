@@ -458,13 +458,8 @@ mod tests {
     fn job(assignment: &mut Assignment, offset: i64) -> Job {
         let place = assignment.place("things", 0).expect("assigned");
         let position = super::super::record::Position { topic: "things".into(), partition: 0, offset };
-        let record = Record {
-            position,
-            key: None,
-            value: Vec::new().into(),
-            append_time_ms: 0,
-            headers: Vec::new(),
-        };
+        let record =
+            Record { position, key: None, value: Vec::new().into(), append_time_ms: 0, headers: Vec::new() };
         let (ticket, _) = assignment.take(&place, offset);
         Job { record, ticket, live: assignment.live.clone() }
     }

@@ -101,8 +101,10 @@ mod tests {
         assert!(reach.ready().is_err());
         let with = |state: &str| {
             let mut statistics = Statistics::default();
-            let broker =
-                rdkafka::statistics::Broker { state: state.to_owned(), ..rdkafka::statistics::Broker::default() };
+            let broker = rdkafka::statistics::Broker {
+                state: state.to_owned(),
+                ..rdkafka::statistics::Broker::default()
+            };
             statistics.brokers.insert("b".to_owned(), broker);
             statistics
         };

@@ -2,7 +2,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use plumbing::exit::Exit;
-use plumbing::kafka::{AppendTime, Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
+use plumbing::kafka::{
+    AppendTime, Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end,
+};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryConfig};
 use schemas::keys::SigningKey;
@@ -142,8 +144,8 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
 #[tokio::test(flavor = "multi_thread")]
 async fn state_is_folded_from_one_partition_only() {
     let stand = Stand::new(&[("things", 2)]);
-    let started =
-        Fold::start(&stand.kafka(), "things".into(), (), |(), _| {}, CancellationToken::new());
+    let kafka = stand.kafka();
+    let started = Fold::start(&kafka, "things".into(), (), |(), _| {}, CancellationToken::new());
     let error = soon("an answer", started).await.err();
     assert_eq!(error, Some(KafkaError::Partitions("things".into(), 2)));
 }
@@ -153,7 +155,8 @@ async fn catching_up_has_a_limit() {
     let stand = Stand::new(&[("things", 1)]);
     let (go, wait) = std::sync::mpsc::channel::<()>();
     let step = move |(): &mut (), _| drop(wait.recv());
-    let fold = Fold::start(&stand.kafka(), "things".into(), (), step, CancellationToken::new());
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "things".into(), (), step, CancellationToken::new());
     let fold = soon("the start", fold).await.expect("readable");
     stand.fill("things", 0..1).await;
     let late = soon("an answer", fold.catch_up_within(Duration::from_millis(500))).await;
@@ -165,7 +168,8 @@ async fn catching_up_has_a_limit() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_registry_that_can_not_be_followed_any_more_ends_the_process() {
     let stand = Stand::new(&[("registry", 1)]);
-    let roots = [[1; 32], [2; 32]].map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw));
+    let roots =
+        [[1; 32], [2; 32]].map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw));
     let config = RegistryConfig { roots: roots.to_vec(), seen_file: None };
     let mut kafka = stand.kafka();
     // What the mock broker writes carries no append time, and this reader insists on one.
@@ -174,7 +178,9 @@ async fn a_registry_that_can_not_be_followed_any_more_ends_the_process() {
     let followed = registry::follow(&kafka, "registry".into(), &config, &mut lifecycle);
     soon("the registry", followed).await.expect("empty, and read to its end");
     let health = lifecycle.health();
-    let failing = || health.look_ready().into_iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>();
+    let failing = || {
+        health.look_ready().into_iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>()
+    };
     assert_eq!(failing(), ["started"]);
     stand.fill("registry", ["entry"]).await;
     let ended = soon("the end of the process", lifecycle.run_until_signal(Duration::from_secs(5))).await;
