@@ -202,6 +202,12 @@ impl Effective {
         Some(text)
     }
 
+    /// The value of a key in the lowest layer that knows its type.
+    fn typed(&self, key: &str) -> Option<&Value> {
+        let mut values = self.layers.iter().filter_map(|layer| layer.find(key)).map(|node| &node.value);
+        values.find(|value| !matches!(value, Value::Text(_)))
+    }
+
     fn printed(&self, node: &Node, key: &str) -> String {
         self.plain(node, &Path(vec![Step::Key(key.to_owned())])).to_string()
     }
@@ -226,14 +232,14 @@ impl Effective {
             Value::Scalar(toml::Value::String(text)) => redacted(&key, text).into(),
             Value::Scalar(_) if is_secret(&key) => REDACTED.into(),
             Value::Scalar(scalar) => scalar.clone(),
-            Value::Text(text) => like(self.layers[0].find(&key), &redacted(&key, text)),
+            Value::Text(text) => like(self.typed(&key), &redacted(&key, text)),
         }
     }
 }
 
-/// A text of the environment with the type that the default has.
-fn like(default: Option<&Node>, text: &str) -> toml::Value {
-    let typed = match default.map(|default| &default.value) {
+/// A text of the environment with the type that `model` has.
+fn like(model: Option<&Value>, text: &str) -> toml::Value {
+    let typed = match model {
         Some(Value::Scalar(toml::Value::Integer(_))) => text.parse().ok().map(toml::Value::Integer),
         Some(Value::Scalar(toml::Value::Float(_))) => text.parse().ok().map(toml::Value::Float),
         Some(Value::Scalar(toml::Value::Boolean(_))) => text.parse().ok().map(toml::Value::Boolean),

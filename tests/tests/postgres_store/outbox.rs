@@ -63,7 +63,7 @@ async fn three_relays_publish_every_row_once_and_a_querys_rows_in_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_row_whose_transaction_commits_late_is_not_passed_over() {
     let stand = Stand::new().await;
-    let (early, late) = (query(stand.clock.now(), &["alpha"]), query(stand.store_now(), &["alpha"]));
+    let (early, late) = (query(stand.clock.now(), &["alpha"]), query(stand.clock.now(), &["alpha"]));
     // An id is drawn before the commit: what an id cursor would pass over.
     let mut slow = stand.pool.begin().await.expect("begun");
     sqlx::query("SELECT nextval(pg_get_serial_sequence('outbox', 'id'))")
