@@ -15,6 +15,7 @@
 pub mod config;
 pub mod domain;
 pub mod edge;
+pub mod first_line;
 pub mod handler;
 pub mod metric_names;
 pub mod service;

@@ -12,6 +12,14 @@ pub const REPORTS: &str = "cardquery_reports_total";
 pub const DEADLINE_MISSED: &str = "cardquery_deadline_missed_total";
 /// From acceptance to a bank's reply, seconds; label `bank`.
 pub const BANK_REPLY: &str = "cardquery_bank_reply_seconds";
+/// Calls to Redis; label `outcome` (`answered`, `refused`, `unavailable`, `skipped` while it is left alone).
+pub const REDIS_CALLS: &str = "cardquery_redis_calls_total";
+/// Statuses looked for in the cache; label `outcome` (`hit`, `miss`, `unknown` when Redis did not answer).
+pub const STATUS_CACHE: &str = "cardquery_status_cache_total";
+/// Views denied before the store was asked; label `code`.
+pub const QUICK_DENIALS: &str = "cardquery_quick_denials_total";
+/// Requests over the limit of their upstream; label `outcome` (`here` in this process, `shared` in Redis).
+pub const RATE_LIMITED: &str = "cardquery_rate_limited_total";
 /// Views by code, `OK` for a shown report.
 pub const VIEWS: &str = "cardquery_views_total";
 /// Rows of sealed content that came for a day already erased, and were not kept.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::http::{HttpListener, MutualTls, Peer, TlsError};
 use plumbing::kafka::{
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, mpsc};
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
 use crate::domain::window::Window;
 use crate::edge::{HubOutbox, api};
+use crate::first_line::{FirstLine, Redis, RedisUrl};
 use crate::handler::{Assembler, Hub, LostTail, ReconcileError, Reconciler, Registrar, Sweeper};
 use crate::store::{MemoryStore, PostgresStore, Store, StoreError, SystemClock};
 
@@ -41,6 +43,9 @@ pub enum StartError {
     /// A setting has no meaning.
     #[error(transparent)]
     Setting(#[from] InvalidSetting),
+    /// Settings contradict each other or what is possible.
+    #[error(transparent)]
+    Faults(#[from] Faults),
     /// The broker does not do what is needed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
@@ -81,7 +86,7 @@ impl StartError {
     /// The exit code of a process that did not start.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::Setting(_) | Self::NotLoopback(_) => Exit::Config,
+            Self::Setting(_) | Self::Faults(_) | Self::NotLoopback(_) => Exit::Config,
             Self::Kafka(error) => error.exit(),
             Self::Registry(error) => error.exit(),
             Self::Postgres(error) => error.exit(),
@@ -168,6 +173,7 @@ pub async fn start_on<S: Store>(
     if config.tls.is_none() && !config.listen.ip().is_loopback() {
         return Err(StartError::NotLoopback(config.listen));
     }
+    Faults::check(config.redis.faults().into_iter().chain(config.limits.faults()).collect())?;
     let kafka = &config.kafka;
     let topics = Topics::new(&config.prefix);
     let hub = Arc::new(Hub {
@@ -177,6 +183,8 @@ pub async fn start_on<S: Store>(
         records: RecordReader::new(kafka)?,
         watermarks: Watermarks::new(kafka)?,
         key: secrets.signing_key,
+        subjects: secrets.subject_key,
+        first_line: Arc::new(first_line(&config, secrets.redis.as_ref())?),
         policy: config.policy.policy()?,
         window: config.window.window()?,
         outbox: Arc::new(Notify::new()),
@@ -213,6 +221,8 @@ pub async fn start_on<S: Store>(
         sweeper.await;
         Ok::<_, KafkaError>(())
     });
+    queries.report_to(&lifecycle.health(), "query consumer");
+    replies.report_to(&lifecycle.health(), "reply consumer");
     queries.assigned().await;
     replies.assigned().await;
     let subscriptions =
@@ -224,6 +234,13 @@ pub async fn start_on<S: Store>(
     lifecycle.spawn("query consumer", queries.stopped());
     lifecycle.spawn("reply consumer", replies.stopped());
     Ok(addr)
+}
+
+fn first_line(config: &Config, url: Option<&RedisUrl>) -> Result<FirstLine, Faults> {
+    // The client's own words may repeat the password.
+    let no_url = |_| Faults::one("redis.url_file: does not hold a URL like redis://:password@host:6379/");
+    let redis = url.map(|url| Redis::new(url, &config.redis)).transpose().map_err(no_url)?;
+    Ok(FirstLine::new(redis, config.limits.rate()))
 }
 
 /// What one of the two consumers reads.
@@ -353,5 +370,6 @@ async fn resubscribe<S: Store>(
             }
         }
     }
-    Err(KafkaError::Stopped)
+    // Why the registry's reader ended is told by its own part.
+    Ok(())
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::config::Faults;
+use plumbing::config::{Faults, Settings as _};
 use plumbing::exit::Exit;
 use plumbing::kafka::{
     Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
@@ -156,6 +156,7 @@ async fn start_on<S: Store + Clone>(
     };
     let handler = Arc::new(Notices::new(registry, secrets.opening_keys, dispatch));
     let consumer = Consumer::start(kafka, consumer, handler, Some(dead_letters), lifecycle.token())?;
+    consumer.report_to(&lifecycle.health(), "notice consumer");
     lifecycle.spawn("notifier-consumer", consumer.stopped());
     let stopping = lifecycle.token().cancelled_owned();
     let upkeep = upkeep::keep(store, Watermarks::new(kafka)?, sms, known, stopping);

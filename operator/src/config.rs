@@ -7,6 +7,7 @@ use std::str::FromStr;
 use plumbing::config::{ConfigError, Faults};
 use plumbing::exit::{Exit, Failure};
 use plumbing::kafka::KafkaConfig;
+use plumbing::registry::RegistryConfig;
 use schemas::ids::{BankId, UpstreamId};
 use schemas::topics::Topics;
 use serde::Deserialize;
@@ -26,6 +27,8 @@ pub struct Config {
     pub prefix: String,
     /// The brokers.
     pub kafka: KafkaConfig,
+    /// Whom to trust.
+    pub registry: RegistryConfig,
     /// How safe a record is.
     pub cluster: ClusterConfig,
     /// Who takes part.

@@ -7,12 +7,14 @@
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
+//! | writing and reading registry entries | [`registry`] |
 //! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
 pub mod config;
 pub mod demo;
 pub mod local;
+pub mod registry;
 pub mod render;
 pub mod sample;
 pub mod submit;

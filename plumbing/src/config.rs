@@ -52,6 +52,9 @@ pub trait Settings: DeserializeOwned {
     /// What `kafka.client_id` is when nobody sets it; a key in braces stands for its value. It is also the group that
     /// access lists allow the service's readers without a group.
     const CLIENT_ID: &'static str;
+    /// Keys that hold a secret themselves. They are taken from the environment; beside each stands `<key>_file` or
+    /// `<key>_files`.
+    const SECRETS: &'static [&'static str];
 
     /// Checks what types cannot, all of it at once, without reading a file or asking a server.
     ///

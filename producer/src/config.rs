@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plumbing::config::{ConfigError, Faults};
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Faults, Settings};
 use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
@@ -13,12 +14,12 @@ use plumbing::registry::RegistryConfig;
 use schemas::ids::UpstreamId;
 use schemas::keys::SigningKey;
 use schemas::rules::Policy;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::texts::consent_texts;
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,6 +31,9 @@ pub struct Config {
     pub upstream: UpstreamId,
     /// File with the upstream's Ed25519 seed, 64 hex digits.
     pub signing_key_file: PathBuf,
+    /// The seed itself; only in the environment.
+    #[serde(default)]
+    pub signing_key: Option<SecretString>,
     /// Whether callers may come without authentication, on a loopback listener. Set on the command line, in no file.
     #[serde(skip)]
     pub dev: bool,
@@ -37,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The aggregator's API.
     pub hub: HubConfig,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// How records are written.
@@ -105,12 +111,12 @@ pub struct Secrets {
 }
 
 impl Config {
-    /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
+    /// Loads the defaults, over them `config`, over both the environment.
     ///
     /// # Errors
-    /// Where the first mistake is, and which.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
     }
 
     /// Checks what types cannot, all of it at once.
@@ -123,7 +129,7 @@ impl Config {
 
     /// The gates of a configuration that breaks no rule.
     pub(crate) fn policy(&self) -> Result<Policy, Faults> {
-        let mut faults = Vec::new();
+        let mut faults = self.kafka.faults();
         if self.http.tls.is_none() {
             if !self.dev {
                 faults.push(
@@ -185,6 +191,22 @@ impl HubConfig {
     }
 }
 
+impl Settings for Config {
+    const SERVICE: &'static str = "producer";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.producer.{upstream}";
+    const SECRETS: &'static [&'static str] = &["signing_key"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        Self::validate(self)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let key = Secrets::load(self).err().map(|fault| format!("signing_key_file: {fault}"));
+        key.into_iter().chain(self.kafka.secret_faults()).collect()
+    }
+}
+
 /// Whether `text` is an administrative division code.
 pub(crate) fn is_region(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -201,7 +223,12 @@ impl Secrets {
     /// # Errors
     /// Which file, and why.
     pub fn load(config: &Config) -> Result<Self, KeyFileError> {
-        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
+        let seed = key_file::given_or_read(
+            "signing_key",
+            config.signing_key.as_ref(),
+            "signing_key_file",
+            &config.signing_key_file,
+        )?;
         Ok(Self { signing_key: SigningKey::from_seed(&seed) })
     }
 }

@@ -47,6 +47,7 @@ codes! {
     ID_REUSED 409 "This id was used for a query with other content. Use a fresh id; the first query is untouched.";
     OUTCOME_UNKNOWN 503 "It is not known whether the query was taken. Send the same id again.";
     KAFKA_UNAVAILABLE 503 "Kafka did not take the query. Nothing was published; send the same id again later.";
+    RATE_LIMITED 429 "Too many requests in a short time. Send it again after the seconds that Retry-After says.";
     HUB_UNAVAILABLE 503 "The hub did not answer. Try again later.";
     INTERNAL 500 "Something failed that should not. The query was not changed; tell the operator.";
 
@@ -121,6 +122,7 @@ codes! {
     GRANT_INVALID 403 "The grant is not one for this query.";
     GRANT_USED 403 "The grant was used before. Enter the payment password again.";
     DEVICE_MISMATCH 403 "The report belongs to another device.";
+    VIEW_LOCKED 429 "Five grants of this person were refused within the hour. Reports can be viewed again when the hour is over; Retry-After says when.";
 
     // Sending the SMS.
     GATEWAY_REFUSED 502 "The SMS gateway refused the message.";

@@ -1,5 +1,7 @@
 //! What the two HTTP interfaces share: problem documents (RFC 9457) and the status of a query.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
@@ -23,6 +25,9 @@ pub struct Problem {
     /// What exactly, where that helps; never personal data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// Seconds after which the same request may be answered otherwise; also said by the header `Retry-After`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -34,12 +39,19 @@ impl Problem {
             status: code.status(),
             code: code.to_string(),
             detail: None,
+            retry_after_seconds: None,
         }
     }
 
     /// With a word on what exactly.
     pub fn with_detail(self, detail: impl Into<String>) -> Self {
         Self { detail: Some(detail.into()), ..self }
+    }
+
+    /// With the time to wait, in whole seconds and never too short.
+    pub fn with_retry_after(self, wait: Duration) -> Self {
+        let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after_seconds: Some(whole), ..self }
     }
 }
 

@@ -46,13 +46,39 @@ pub fn grant(grant: &Grant, key: &SigningKey) -> Bytes {
     wire::GrantedView { grant: Some(sign::sign(Tag::ViewGrant, &body, key)) }.encode_to_vec().into()
 }
 
-/// Verifies a grant presented at `at`. Returns it with the SHA-256 of its signed body, which tells the same grant
+impl Grant {
+    /// Whether the grant counts at `at`.
+    ///
+    /// # Errors
+    /// `GRANT_INVALID`, `GRANT_EXPIRED`.
+    pub fn check(&self, at: UnixMillis) -> Result<(), Code> {
+        if self.expires_at > self.issued_at + MAX_GRANT_VALIDITY || self.issued_at > at {
+            return Err(Code::GRANT_INVALID);
+        }
+        if at > self.expires_at {
+            return Err(Code::GRANT_EXPIRED);
+        }
+        Ok(())
+    }
+}
+
+/// Verifies a grant presented at `at`: [`verify`], then [`Grant::check`].
+///
+/// # Errors
+/// Those of both.
+pub fn open(value: Bytes, registry: &Registry, at: UnixMillis) -> Result<(Grant, Digest), Code> {
+    let (grant, digest) = verify(value, registry, at)?;
+    grant.check(at)?;
+    Ok((grant, digest))
+}
+
+/// Verifies who signed a grant presented at `at`, whether or not it counts then: what its upstream signed for a person
+/// can be held against that person's count. Returns it with the SHA-256 of its signed body, which tells the same grant
 /// shown again from another one with its nonce.
 ///
 /// # Errors
-/// `MESSAGE_MALFORMED`, `GRANT_INVALID`, `GRANT_EXPIRED`, `UPSTREAM_UNKNOWN`, `UPSTREAM_NOT_ACTIVE`, a `KEY_…` code,
-/// `SIGNATURE_INVALID`.
-pub fn open(value: Bytes, registry: &Registry, at: UnixMillis) -> Result<(Grant, Digest), Code> {
+/// `MESSAGE_MALFORMED`, `UPSTREAM_UNKNOWN`, `UPSTREAM_NOT_ACTIVE`, a `KEY_…` code, `SIGNATURE_INVALID`.
+pub fn verify(value: Bytes, registry: &Registry, at: UnixMillis) -> Result<(Grant, Digest), Code> {
     let view = wire::GrantedView::decode(value).map_err(|_| Code::MESSAGE_MALFORMED)?;
     let signed = view.grant.ok_or(Code::MESSAGE_MALFORMED)?;
     // Which upstream signed is only known from the body; nothing else of it is used before the signature is verified.
@@ -71,11 +97,5 @@ pub fn open(value: Bytes, registry: &Registry, at: UnixMillis) -> Result<(Grant,
         expires_at: UnixMillis(word.expires_at_ms),
         nonce: Nonce::from_bytes(&word.nonce)?,
     };
-    if grant.expires_at > grant.issued_at + MAX_GRANT_VALIDITY || grant.issued_at > at {
-        return Err(Code::GRANT_INVALID);
-    }
-    if at > grant.expires_at {
-        return Err(Code::GRANT_EXPIRED);
-    }
     Ok((grant, Digest::of(&signed.body)))
 }

@@ -49,6 +49,7 @@ impl HubProcess {
         let settings = json!({
             "prefix": config.prefix,
             "listen": config.listen,
+            "admin": { "listen": "127.0.0.1:0" },
             "signing_key_file": key_file,
             "store": store,
             "postgres": postgres,
@@ -59,7 +60,10 @@ impl HubProcess {
                 "session_timeout_ms": config.kafka.session_timeout_ms,
                 "properties": config.kafka.properties,
             },
-            "registry": { "roots": config.registry.roots },
+            "registry": {
+                "roots": config.registry.roots,
+                "allow_sample_roots": config.registry.allow_sample_roots,
+            },
             "policy": {
                 "open_regions": config.policy.open_regions,
                 "consent_texts": config.policy.consent_texts,

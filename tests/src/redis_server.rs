@@ -1,9 +1,11 @@
 //! A Redis for one test, which may flush it, kill it and start it again.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use redis::{FromRedisValue, RedisError};
 use tempfile::TempDir;
 
 use crate::log_file;
@@ -76,8 +78,46 @@ impl RedisServer {
         }
     }
 
+    /// Stops it without a word: it keeps its connections and answers nothing until [`Self::thaw`].
+    ///
+    /// # Panics
+    /// If it is down.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Ends [`Self::freeze`].
+    ///
+    /// # Panics
+    /// If it is down.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let process = self.process.as_ref().expect("redis-server runs");
+        let id = process.id().to_string();
+        let status = Command::new("sh").args(["-c", r#"kill -s "$1" "$2""#, "sh", name, &id]).status();
+        assert!(status.expect("a shell").success(), "SIG{name}");
+    }
+
+    /// Asks one command over a connection of its own.
+    ///
+    /// # Panics
+    /// If the server does not answer as `T`.
+    pub async fn ask<T: FromRedisValue>(&self, command: &[&str]) -> T {
+        let asked = async {
+            let client = redis::Client::open(self.url())?;
+            let mut connection = client.get_multiplexed_async_connection().await?;
+            redis::Cmd::new().arg(command).query_async(&mut connection).await
+        };
+        asked.await.unwrap_or_else(|error: RedisError| {
+            panic!("{command:?}: {error}; {}", log_file::tail(&self.log_path(), LOG_LINES))
+        })
+    }
+
     async fn launch(&mut self) -> Result<(), String> {
-        let log = self.directory.path().join("redis.log");
+        let log = self.log_path();
         let launch = Launch {
             program: Path::new("redis-server"),
             stdout: &log,
@@ -112,6 +152,10 @@ impl RedisServer {
     }
 
     fn log(&self) -> String {
-        log_file::read(&self.directory.path().join("redis.log"))
+        log_file::read(&self.log_path())
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.path().join("redis.log")
     }
 }

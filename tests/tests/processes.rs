@@ -69,6 +69,31 @@ async fn every_service_drains_at_sigterm_and_what_it_had_taken_goes_on_when_it_i
     system.finish();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_killed_aggregator_had_taken_is_finished_by_another_one() {
+    let mut system = System::start(Setup { banks: ["anhe", "beichuan"].into(), ..Setup::default() }).await;
+    let other = system.start_another("aggregator").await;
+    let mut queries = Vec::new();
+    for _ in 0..6 {
+        queries.push(system.ask("wang").await);
+    }
+    system.kill_9("aggregator");
+    // The producer asks the first one for states and reports.
+    system.spawn("aggregator");
+    system.ready("aggregator").await;
+    for query in &queries {
+        assert_eq!(system.ended(query).await.state, "FINAL_ALL_ANSWERED");
+    }
+    assert_eq!(system.terminate(&other).await, 0);
+    system.settle().await;
+    let sms = system.console(&User::Operator, &system.local.topics().sms());
+    let accepted = queries.iter().map(|query| {
+        sms_events(&sms, query.reference.query).into_iter().filter(|event| *event == "SmsAccepted").count()
+    });
+    assert_eq!(accepted.collect::<Vec<_>>(), [1; 6]);
+    system.finish();
+}
+
 /// The harness itself: a system that leaves something undone fails its test.
 #[tokio::test(flavor = "multi_thread")]
 #[should_panic(expected = "1 dead letters")]

@@ -3,7 +3,10 @@
 pub mod assembly;
 pub mod audit;
 pub mod query;
+pub mod rate;
 pub mod read_past;
+pub mod refusals;
+pub mod subject;
 pub mod tail;
 pub mod view;
 pub mod window;

@@ -14,7 +14,7 @@ use schemas::codes::Code;
 use schemas::http::{PROBLEM_JSON, PROTOBUF, Problem, QueryStatus};
 use schemas::ids::Reference;
 
-use crate::handler::Hub;
+use crate::handler::{Hub, Refused};
 use crate::store::Store;
 
 /// Bytes of a grant at most: it has fixed fields.
@@ -25,25 +25,34 @@ pub fn router<S: Store>(hub: Arc<Hub<S>>) -> Router {
     Router::new()
         .route("/v1/upstreams/{upstream}/queries/{id}", get(status::<S>))
         .route("/v1/upstreams/{upstream}/queries/{id}/report", post(report::<S>))
-        .fallback(async || Refusal(Code::ROUTE_UNKNOWN))
-        .method_not_allowed_fallback(async || Refusal(Code::METHOD_NOT_ALLOWED))
+        .fallback(async || Refusal(Code::ROUTE_UNKNOWN.into()))
+        .method_not_allowed_fallback(async || Refusal(Code::METHOD_NOT_ALLOWED.into()))
         .layer(DefaultBodyLimit::max(MAX_GRANT))
         .with_state(hub)
 }
 
-struct Refusal(Code);
+struct Refusal(Refused);
 
-impl From<Code> for Refusal {
-    fn from(code: Code) -> Self {
-        Self(code)
+impl<T: Into<Refused>> From<T> for Refusal {
+    fn from(refused: T) -> Self {
+        Self(refused.into())
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let problem = Problem::of(self.0);
+        let Refused { code, retry_after } = self.0;
+        let problem = match retry_after {
+            Some(wait) => Problem::of(code).with_retry_after(wait),
+            None => Problem::of(code),
+        };
         let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem)).into_response()
+        let seconds = problem.retry_after_seconds;
+        let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem)).into_response();
+        if let Some(seconds) = seconds {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
@@ -51,12 +60,12 @@ type Names = Result<Path<(String, String)>, PathRejection>;
 
 /// A name that cannot be one, and one that the caller may not ask for, are as missing as one that is not there.
 fn reference(names: Names, peer: &Peer) -> Result<Reference, Refusal> {
-    let missing = |_| Refusal(Code::QUERY_NOT_FOUND);
-    let Path((upstream, id)) = names.map_err(|_| Refusal(Code::QUERY_NOT_FOUND))?;
+    let missing = |_| Code::QUERY_NOT_FOUND;
+    let Path((upstream, id)) = names.map_err(|_| Code::QUERY_NOT_FOUND)?;
     let reference =
         Reference { upstream: upstream.parse().map_err(missing)?, query: id.parse().map_err(missing)? };
     if !peer.is(&format!("upstream-{}", reference.upstream)) {
-        return Err(Refusal(Code::QUERY_NOT_FOUND));
+        return Err(Code::QUERY_NOT_FOUND.into());
     }
     Ok(reference)
 }
@@ -66,7 +75,9 @@ async fn status<S: Store>(
     ConnectInfo(peer): ConnectInfo<Peer>,
     names: Names,
 ) -> Result<Json<QueryStatus>, Refusal> {
-    Ok(Json(hub.status(&reference(names, &peer)?).await?))
+    let reference = reference(names, &peer)?;
+    hub.admit(&reference.upstream).await?;
+    Ok(Json(hub.status(&reference).await?))
 }
 
 async fn report<S: Store>(
@@ -76,7 +87,8 @@ async fn report<S: Store>(
     granted: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
     let reference = reference(names, &peer)?;
-    let granted = granted.map_err(|_| Refusal(Code::BODY_TOO_LARGE))?;
+    hub.admit(&reference.upstream).await?;
+    let granted = granted.map_err(|_| Code::BODY_TOO_LARGE)?;
     let report = hub.view(&reference, granted).await?;
     Ok(([(header::CONTENT_TYPE, PROTOBUF), (header::CACHE_CONTROL, "no-store")], report).into_response())
 }

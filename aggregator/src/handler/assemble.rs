@@ -126,7 +126,7 @@ impl<S: Store> Assembler<S> {
         for (bank, outcome) in counted {
             count(&bank, outcome);
         }
-        self.hub.settle(&after);
+        self.hub.settle(&after, now).await;
         Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod ask;
 mod assemble;
 mod reconcile;
+mod refused;
 mod register;
 mod sweep;
 mod view;
@@ -24,9 +25,12 @@ use tokio::sync::Notify;
 pub(crate) use self::ask::out_record;
 pub use self::assemble::Assembler;
 pub use self::reconcile::{LostTail, ReconcileError, Reconciler};
+pub use self::refused::Refused;
 pub use self::register::Registrar;
 pub use self::sweep::Sweeper;
+use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
+use crate::first_line::FirstLine;
 use crate::store::Progress;
 
 /// The hub's edges, shared by its handlers.
@@ -43,6 +47,10 @@ pub struct Hub<S> {
     pub watermarks: Watermarks,
     /// The hub's signing key.
     pub key: SigningKey,
+    /// The key that people are counted by.
+    pub subjects: SubjectKey,
+    /// What makes it faster.
+    pub first_line: Arc<FirstLine>,
     /// Names of topics.
     pub topics: Topics,
     /// The gates.
@@ -63,6 +71,8 @@ impl<S> Hub<S> {
             records: self.records.clone(),
             watermarks: self.watermarks.clone(),
             key: self.key.clone(),
+            subjects: self.subjects.clone(),
+            first_line: Arc::clone(&self.first_line),
             topics: self.topics.clone(),
             policy: self.policy.clone(),
             window: self.window.clone(),

@@ -16,7 +16,7 @@ use schemas::time::UnixMillis;
 use schemas::topics::Owner;
 use schemas::wire::{self, event_record, query_record};
 
-use super::write::withdrawn;
+use super::write::{After, withdrawn};
 use super::{Hub, dead_letter, progress, retry};
 use crate::domain::assembly::Event;
 use crate::domain::audit;
@@ -133,13 +133,15 @@ impl<S: Store> Registrar<S> {
         tx.prepare(&plan(&noted, &records)).await?;
         tx.mark_asked(&noted).await?;
         let mut to_ask = Vec::with_capacity(records.len());
+        let mut after = After::default();
         for (record, checked) in records {
             let ask = match checked {
                 Checked::Submission(submission, gates) => {
                     self.register(&mut tx, record, submission, gates, now).await?
                 }
                 Checked::Revocation(reference) => {
-                    self.withdraw(&mut tx, &reference, UnixMillis(record.append_time_ms)).await?;
+                    let at = UnixMillis(record.append_time_ms);
+                    after.extend(self.withdraw(&mut tx, &reference, at).await?);
                     None
                 }
             };
@@ -151,6 +153,7 @@ impl<S: Store> Registrar<S> {
         tx.commit().await?;
         self.asked().retain(|reference| !noted.contains(reference));
         self.hub.outbox.notify_one();
+        self.hub.settle(&after, now).await;
         Ok(to_ask)
     }
 
@@ -259,14 +262,14 @@ impl<S: Store> Registrar<S> {
         Ok(Some(ToAsk { query, asks: after.asks, submission }))
     }
 
-    async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<()> {
+    async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<After> {
         // First the withdrawal, then the query: a registration that was under way meanwhile is seen.
         let first = tx.withdraw(reference, at).await?;
         let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
-        if let Some(query) = locked.filter(|_| first) {
-            self.hub.apply(tx, query, [Event::Withdrawn], None, at).await?;
+        match locked.filter(|_| first) {
+            Some(query) => Ok(self.hub.apply(tx, query, [Event::Withdrawn], None, at).await?.1),
+            None => Ok(After::default()),
         }
-        Ok(())
     }
 
     async fn ask(&self, to_ask: &ToAsk) -> Result<(), super::ask::AskError> {

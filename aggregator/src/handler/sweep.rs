@@ -11,7 +11,7 @@ use schemas::ids::{BankId, Reference};
 use schemas::submission;
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
-use schemas::wire::{self, PartyState, query_record};
+use schemas::wire::{self, query_record};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -20,8 +20,11 @@ use super::ask::AskError;
 use crate::domain::assembly::Event;
 use crate::domain::query::{Query, State};
 use crate::domain::read_past::ReadPast;
+use crate::domain::refusals::Hour;
 use crate::store::{Store, StoreError, Tx};
 
+/// How often what is over is forgotten.
+const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Queries taken up in one round.
 const ROUND: usize = 500;
 
@@ -70,8 +73,16 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let forgetting = async {
+            let mut tick = ticks(FORGET_EVERY);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.forget_refusals().await {
+                    tracing::warn!(%error, "refused grants of past hours not forgotten");
+                }
+            }
+        };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing);
+        tokio::join!(asking, closing, forgetting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -112,13 +123,14 @@ impl<S: Store> Sweeper<S> {
         let (_, after) =
             self.hub.apply(&mut tx, query, [Event::WindowClosed { suspended }], None, now).await?;
         tx.commit().await?;
-        self.hub.settle(&after);
+        self.hub.settle(&after, now).await;
         Ok(())
     }
 
     fn suspended(&self) -> BTreeSet<BankId> {
         let registry = self.hub.registry.get();
-        let suspended = registry.banks().filter(|(_, party)| party.state == PartyState::Suspended);
+        // A bank that has left is not called silent either: it does not take part.
+        let suspended = registry.banks().filter(|(_, party)| !party.is_active());
         suspended.map(|(bank, _)| bank).collect()
     }
 
@@ -138,6 +150,12 @@ fn ticks(interval: Duration) -> Interval {
 }
 
 impl<S: Store> Hub<S> {
+    /// Forgets refused grants of hours that are over for every clock: another server's may be a little behind.
+    async fn forget_refusals(&self) -> Result<(), StoreError> {
+        let hour = Hour::of(self.store.now().await?);
+        self.store.forget_refusals(hour.previous()).await
+    }
+
     /// Asks the banks of due pairs again, with the same request id.
     async fn ask_again(&self) -> Result<(), SweepError> {
         let now = self.store.now().await?;

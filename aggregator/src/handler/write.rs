@@ -12,6 +12,7 @@ use super::Hub;
 use crate::domain::assembly::{self, Counted, Effect, Event};
 use crate::domain::audit;
 use crate::domain::query::{Final, Query, State};
+use crate::first_line::Changed;
 use crate::metric_names;
 use crate::store::{OutboxRow, Outgoing, Store, StoreResult, Tx};
 
@@ -24,6 +25,8 @@ pub(super) struct After {
     pub(super) counted: Vec<Counted>,
     /// The outbox has rows.
     wrote_outbox: bool,
+    /// Queries whose state was saved.
+    changed: Vec<Changed>,
     /// Reports that became final: state, and how long after the deadline.
     finalised: Vec<(QueryState, Duration)>,
 }
@@ -42,6 +45,7 @@ impl<S: Store> Hub<S> {
         now: UnixMillis,
     ) -> StoreResult<(Query, After)> {
         let mut after = After::default();
+        let mut withdrawn_from = None;
         let mut rows = Vec::new();
         let reference = query.reference.clone();
         let mut tell = |message| rows.push(OutboxRow { reference: reference.clone(), message });
@@ -73,6 +77,7 @@ impl<S: Store> Hub<S> {
                     tx.drop_content(&reference).await?;
                     tx.leaf(audit::withdrawn(&reference, now)).await?;
                     tell(Outgoing::Event(withdrawn(now)));
+                    withdrawn_from = Some(self.subjects.mac(&query.reference.upstream, &query.subject));
                 }
                 Effect::Cancel { bank } => tell(Outgoing::Cancel(bank)),
                 Effect::Ask { bank, attempt } => after.asks.push((bank, attempt)),
@@ -82,13 +87,15 @@ impl<S: Store> Hub<S> {
         after.wrote_outbox = !rows.is_empty();
         tx.enqueue(rows).await?;
         tx.save(&query).await?;
+        after.changed.push(Changed { reference: query.reference.clone(), withdrawn_from });
         Ok((query, after))
     }
 }
 
 impl<S> Hub<S> {
-    /// Counts, and wakes the relay. To be called after the commit: what was taken back is not counted.
-    pub(super) fn settle(&self, after: &After) {
+    /// Counts, wakes the relay, and takes back what the first line remembers. To be called after the commit: what was
+    /// taken back is not counted. `now` is the store's.
+    pub(super) async fn settle(&self, after: &After, now: UnixMillis) {
         for counted in &after.counted {
             metrics::counter!(metric_names::REPLIES, "outcome" => counted.as_str()).increment(1);
         }
@@ -102,6 +109,7 @@ impl<S> Hub<S> {
         if after.wrote_outbox {
             self.outbox.notify_one();
         }
+        self.first_line.changed(&after.changed, now).await;
     }
 }
 
@@ -112,6 +120,7 @@ impl After {
         self.counted.extend(other.counted);
         self.finalised.extend(other.finalised);
         self.wrote_outbox |= other.wrote_outbox;
+        self.changed.extend(other.changed);
     }
 }
 

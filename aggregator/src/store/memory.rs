@@ -20,6 +20,7 @@ use super::{
 };
 use crate::domain::audit::Leaf;
 use crate::domain::query::{Query, State};
+use crate::domain::refusals::{Hour, SubjectHour};
 
 /// Where the store in memory takes the time from.
 pub trait Clock: Send + Sync + 'static {
@@ -54,6 +55,7 @@ struct Tables {
     segments: BTreeMap<Reference, BTreeMap<BankId, Bytes>>,
     coverages: BTreeMap<Reference, wire::Signed>,
     grants: HashMap<Nonce, (Reference, Digest)>,
+    refusals: BTreeMap<SubjectHour, BTreeSet<Digest>>,
     outbox: BTreeMap<u64, Leasable>,
     parked: HashMap<u64, (OutboxRow, String)>,
     next_row: u64,
@@ -172,6 +174,11 @@ impl Store for MemoryStore {
 
     async fn contact(&self, reference: &Reference) -> StoreResult<Option<SealedContact>> {
         Ok(self.tables.lock().await.contacts.get(reference).cloned())
+    }
+
+    async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
+        self.tables.lock().await.refusals.retain(|at, _| at.hour >= hour);
+        Ok(())
     }
 
     async fn lease_outbox(&self, max: usize, lease: Duration) -> StoreResult<Vec<LeasedRow>> {
@@ -410,6 +417,18 @@ impl Tx for MemoryTx {
         })
     }
 
+    async fn refused(&mut self, at: &SubjectHour) -> StoreResult<u32> {
+        Ok(self.tables.refusals.get(at).map_or(0, count))
+    }
+
+    async fn refuse(&mut self, at: &SubjectHour, grant: Digest) -> StoreResult<u32> {
+        let mut refused = self.tables.refusals.get(at).cloned().unwrap_or_default();
+        refused.insert(grant);
+        let number = count(&refused);
+        self.put(|tables| &mut tables.refusals, *at, Some(refused));
+        Ok(number)
+    }
+
     async fn leaf(&mut self, leaf: Leaf) -> StoreResult<()> {
         if !self.tables.leaves.contains_key(&leaf.id) {
             self.put(|tables| &mut tables.leaves, leaf.id, Some(leaf));
@@ -441,6 +460,10 @@ impl Tx for MemoryTx {
         self.undo.clear();
         Ok(())
     }
+}
+
+fn count(refused: &BTreeSet<Digest>) -> u32 {
+    u32::try_from(refused.len()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ pub use self::memory::{Clock, MemoryStore, SystemClock};
 pub use self::postgres::{PostgresStore, PostgresTx};
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
+use crate::domain::refusals::{Hour, SubjectHour};
 
 /// A store could not do what it was asked. The caller tries the same again later.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -222,6 +223,9 @@ pub trait Store: Send + Sync + 'static {
         reference: &Reference,
     ) -> impl Future<Output = StoreResult<Option<SealedContact>>> + Send;
 
+    /// Forgets refused grants of the hours before `hour`.
+    fn forget_refusals(&self, hour: Hour) -> impl Future<Output = StoreResult<()>> + Send;
+
     /// Leases outbox rows: at most `max`, not leased by others, each only when no older row of its query waits.
     fn lease_outbox(
         &self,
@@ -313,6 +317,14 @@ pub trait Tx: Send {
         nonce: Nonce,
         digest: Digest,
     ) -> impl Future<Output = StoreResult<GrantUse>> + Send;
+
+    /// Different grants of this person that were refused in this hour.
+    fn refused(&mut self, at: &SubjectHour) -> impl Future<Output = StoreResult<u32>> + Send;
+
+    /// Notes that a grant was refused; a grant that was noted before is not counted again. Returns how many different
+    /// ones there are now. Two transactions of one person and hour do this one after the other, to their ends: of
+    /// many at once each gets a number of its own.
+    fn refuse(&mut self, at: &SubjectHour, grant: Digest) -> impl Future<Output = StoreResult<u32>> + Send;
 
     /// Writes an audit leaf; one that is there already stays as it is.
     fn leaf(&mut self, leaf: Leaf) -> impl Future<Output = StoreResult<()>> + Send;

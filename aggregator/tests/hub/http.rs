@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use aggregator::domain::refusals::Hour;
 use schemas::codes::Code;
 use schemas::ids::{Nonce, Reference};
 use schemas::keys::OpeningKey;
 
 use crate::parties::{Query, now, signing_key, upstream};
-use crate::stand::{Hub, with_long_windows};
+use crate::stand::{DAY, Hub, Stand, broker, with_long_windows};
 
 #[test]
 fn what_is_missing_and_what_is_another_upstreams_look_alike() {
@@ -106,4 +107,81 @@ fn whatever_is_refused_is_a_problem_document() {
         assert_eq!(hub.delete(&path).await.code(), Code::METHOD_NOT_ALLOWED);
         assert_eq!(hub.get(&format!("{path}/report")).await.code(), Code::METHOD_NOT_ALLOWED);
     });
+}
+
+#[test]
+fn five_refused_grants_lock_the_views_of_their_person_alone_and_bad_signatures_do_not_count() {
+    with_long_windows(async |shared| {
+        let (stand, hub) = (&shared.stand, &shared.hub);
+        let query = Query::of(&["alpha"]);
+        let neighbour = Query::of(&["alpha"]);
+        let left = Hour::of(now()).left(now());
+        if left < Duration::from_secs(60) {
+            // The count is one hour's, and the hours are those of the machine's clock.
+            tokio::time::sleep(left).await;
+        }
+        for query in [&query, &neighbour] {
+            stand.submit(query).await;
+            stand.until_asked(query, "alpha", 1).await;
+            stand.reply(query, "alpha", query.answer("alpha")).await;
+            hub.until_state(query, "FINAL_ALL_ANSWERED").await;
+        }
+        let mut forged = query.clone();
+        forged.signer = signing_key("shop");
+        for _ in 0..10 {
+            assert_eq!(hub.view(&query, forged.grant(|_| ())).await.code(), Code::KEY_UNKNOWN);
+        }
+        let other_device = || query.grant(|grant| grant.report_key = OpeningKey::generate().id());
+        let refused = other_device();
+        for _ in 0..10 {
+            let again = hub.view(&query, refused.clone()).await;
+            assert_eq!(again.code(), Code::DEVICE_MISMATCH, "a grant is counted once");
+        }
+        let expired = |grant: &mut schemas::view::Grant| grant.expires_at = grant.issued_at;
+        for _ in 0..2 {
+            assert_eq!(hub.view(&query, query.grant(expired)).await.code(), Code::GRANT_EXPIRED);
+            assert_eq!(hub.view(&query, other_device()).await.code(), Code::DEVICE_MISMATCH);
+        }
+        for grant in [query.grant(|_| ()), other_device(), query.grant(expired), refused] {
+            let locked = hub.view(&query, grant).await;
+            assert_eq!((locked.status, locked.code()), (429, Code::VIEW_LOCKED));
+            assert!(locked.retry_after.is_some_and(|seconds| seconds <= 3_600), "{locked:?}");
+        }
+        assert_eq!(hub.view(&neighbour, neighbour.grant(|_| ())).await.status, 200);
+        assert_eq!(hub.status(&query).await.state, "FINAL_ALL_ANSWERED", "only views are locked");
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upstream_over_its_limit_is_told_when_to_come_back_and_the_others_are_served() {
+    let cluster = broker();
+    let stand = Stand::new(&cluster, DAY).await;
+    let hub = stand
+        .start_with(|config| {
+            config.limits.requests_per_minute = 1;
+            config.limits.burst = 3;
+        })
+        .await;
+    let query = Query::of(&["alpha"]);
+    let path = Hub::path(&query);
+    for _ in 0..3 {
+        assert_eq!(hub.get(&path).await.code(), Code::QUERY_NOT_FOUND);
+    }
+    for limited in [hub.get(&path).await, hub.view(&query, query.grant(|_| ())).await] {
+        assert_eq!((limited.status, limited.code()), (429, Code::RATE_LIMITED));
+        assert!(limited.retry_after.is_some_and(|seconds| (1..=60).contains(&seconds)), "{limited:?}");
+    }
+    let mut other = query.clone();
+    other.reference.upstream = upstream("shop");
+    assert_eq!(hub.get(&Hub::path(&other)).await.code(), Code::QUERY_NOT_FOUND);
+    // Whoever invents names shares one limit.
+    let unknown = ["nobody", "noone", "none", "nil"].map(upstream);
+    let mut codes = Vec::new();
+    for id in unknown {
+        other.reference.upstream = id;
+        codes.push(hub.get(&Hub::path(&other)).await.code());
+    }
+    assert_eq!(codes[..3], [Code::QUERY_NOT_FOUND; 3]);
+    assert_eq!(codes[3], Code::RATE_LIMITED);
+    hub.stop().await;
 }

@@ -100,12 +100,14 @@ impl Query {
             factors: vec![factor(FactorKind::Password), factor(FactorKind::Face)],
             report_key: report_key.public().clone(),
         };
+        let id = QueryId::generate();
         let mut query = Self {
-            reference: Reference { upstream: upstream("wallet"), query: QueryId::generate() },
+            reference: Reference { upstream: upstream("wallet"), query: id },
             terms,
             report_key,
             banks: banks.iter().map(|id| bank(id)).collect(),
-            subject: "subject-1".into(),
+            // A person of its own: refused grants are counted per person.
+            subject: format!("subject-{id}"),
             region: REGION.into(),
             scam_warning_acknowledged: true,
             releases: None,

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use aggregator::domain::subject::SubjectKey;
+use aggregator::first_line::FirstLine;
 use aggregator::handler::{Hub, Registrar};
 use aggregator::store::{MemoryStore, SystemClock};
 use plumbing::kafka::{Handler as _, Producer, RecordReader, Verdict, Watermarks, read_to_end};
@@ -134,6 +136,8 @@ async fn a_record_that_is_read_again_asks_nobody_again() {
         records: RecordReader::new(kafka).expect("a reader"),
         watermarks: Watermarks::new(kafka).expect("a client"),
         key: signing_key(HUB),
+        subjects: SubjectKey::ephemeral(),
+        first_line: FirstLine::new(None, config.limits.rate()),
         policy: config.policy.policy().expect("a policy"),
         window: config.window.window().expect("a window"),
         outbox: Arc::new(Notify::new()),

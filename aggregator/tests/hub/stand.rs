@@ -4,7 +4,8 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use aggregator::Stores;
-use aggregator::config::{Config, DEFAULTS, Secrets};
+use aggregator::config::{Config, Secrets};
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, Store as _, SystemClock};
 use bytes::Bytes;
 use plumbing::exit::Exit;
@@ -18,7 +19,8 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use schemas::codes::Code;
 use schemas::http::{PROBLEM_JSON, Problem, QueryStatus};
 use schemas::ids::{MessageId, Reference};
-use schemas::registry::{self, HUB, NOTIFIER, Registry, SeenVersions};
+use schemas::keys::SigningKey;
+use schemas::registry::{self, HUB, NOTIFIER, Party, Registry, SeenVersions};
 use schemas::reply::Word;
 use schemas::request::{self, Opened, Request};
 use schemas::submission;
@@ -46,6 +48,10 @@ pub(crate) const MAX_FACTOR_AGE: Duration = Duration::from_secs(600);
 const UPSTREAMS: [&str; 2] = ["wallet", "shop"];
 /// `asleep` is suspended, `far` takes part in another region, `omega` has topics and no entry.
 const BANKS: [&str; 6] = ["alpha", "beta", "gamma", "asleep", "far", "omega"];
+
+pub(crate) fn party_key(r#use: KeyUse, key: wire::PublicKey) -> wire::PartyKey {
+    wire::PartyKey { r#use: r#use.into(), key: Some(key), ..Default::default() }
+}
 
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
@@ -200,18 +206,12 @@ impl Stand {
 
     /// Publishes the next version of an entry.
     pub(crate) async fn register(&self, kind: PartyKind, id: &str, state: PartyState, region: &str) {
-        let party_key =
-            |r#use: KeyUse, key| wire::PartyKey { r#use: r#use.into(), key: Some(key), ..Default::default() };
         let signs = party_key(KeyUse::Sign, signing_key(id).public().to_wire());
         let seals = party_key(KeyUse::Seal, opening_key(id).public().to_wire());
-        let version = match kind {
-            PartyKind::Bank => self.registry().bank(&bank(id)).map_or(1, |party| party.version() + 1),
-            PartyKind::Unspecified | PartyKind::Upstream | PartyKind::Notifier | PartyKind::Hub => 1,
-        };
-        let entry = wire::RegistryEntry {
+        let mut entry = wire::RegistryEntry {
             kind: kind.into(),
             id: id.to_owned(),
-            version,
+            version: 1,
             state: state.into(),
             keys: match kind {
                 PartyKind::Bank => vec![signs, seals],
@@ -221,11 +221,32 @@ impl Stand {
             regions: vec![region.to_owned()],
             bank_texts: None,
         };
-        let key = registry::record_key(&entry).expect("a party");
-        let record = registry::sign_entry(&entry, &roots(), None).encode_to_vec();
+        let name = registry::record_key(&entry).expect("a party").parse().expect("a name");
+        entry.version += self.registry().party(&name).map_or(0, Party::version);
+        self.publish(&entry, None).await;
+    }
+
+    /// The entry of a bank after the one in force, as `change` wants it.
+    pub(crate) fn next_entry(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut wire::RegistryEntry),
+    ) -> wire::RegistryEntry {
+        let registry = self.registry();
+        let record = registry.bank(&bank(id)).expect("registered").record();
+        let mut entry = wire::RegistryEntry::decode(record.body.clone()).expect("an entry");
+        entry.version += 1;
+        change(&mut entry);
+        entry
+    }
+
+    /// Publishes an entry, whose new keys `signer` agrees to.
+    pub(crate) async fn publish(&self, entry: &wire::RegistryEntry, signer: Option<&SigningKey>) -> Sent {
+        let key = registry::record_key(entry).expect("a party");
+        let record = registry::sign_entry(entry, &roots(), signer).encode_to_vec();
         let applied = self.registry.lock().expect("not poisoned").apply(key.as_bytes(), &record, now());
         applied.expect("a good entry");
-        self.send(&self.topics.registry(), &key, record, None, None).await;
+        self.send(&self.topics.registry(), &key, record, None, None).await
     }
 
     pub(crate) fn registry(&self) -> Registry {
@@ -397,8 +418,7 @@ impl Stand {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config: Config =
-            plumbing::config::load(DEFAULTS, None, "CARDQUERY_TEST").expect("the defaults are settings");
+        let mut config: Config = Config::load(None).expect("the defaults are settings");
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.sweep_interval_ms = 50;
         config.kafka = self.kafka.clone();
@@ -413,15 +433,23 @@ impl Stand {
 
     pub(crate) fn registry_config(&self) -> RegistryConfig {
         let roots = pinned().iter().map(|root| hex::encode(root.to_wire().raw)).collect();
-        RegistryConfig { roots, seen_file: None }
+        RegistryConfig { roots, ..RegistryConfig::default() }
     }
 
     pub(crate) async fn start(&self) -> Hub {
+        self.start_with(|_| ()).await
+    }
+
+    /// Starts a hub with other settings.
+    pub(crate) async fn start_with(&self, change: impl FnOnce(&mut Config)) -> Hub {
+        let mut config = self.config();
+        change(&mut config);
         let mut lifecycle = Lifecycle::new();
-        let secrets = Secrets { signing_key: signing_key(HUB) };
+        let secrets =
+            Secrets { signing_key: signing_key(HUB), subject_key: SubjectKey::ephemeral(), redis: None };
         let store = MemoryStore::new(Arc::new(SystemClock));
         let stores = Stores::shared(store.clone());
-        let started = aggregator::start_on(stores, self.config(), secrets, &mut lifecycle);
+        let started = aggregator::start_on(stores, config, secrets, &mut lifecycle);
         let addr = soon("the start", started).await.expect("started");
         Hub { url: format!("http://{addr}"), store, lifecycle, http: self.http.clone() }
     }
@@ -571,6 +599,7 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) retry_after: Option<u64>,
     pub(crate) media: String,
     pub(crate) body: Bytes,
 }
@@ -578,9 +607,13 @@ pub(crate) struct Answer {
 impl Answer {
     async fn of(request: reqwest::RequestBuilder) -> Self {
         let response = soon("an answer", request.send()).await.expect("an answer");
+        let retry_after = response.headers().get("retry-after").map(|seconds| {
+            seconds.to_str().ok().and_then(|seconds| seconds.parse().ok()).expect("whole seconds")
+        });
         let media = response.headers().get("content-type").map(|media| media.to_str().expect("a text"));
         Self {
             status: response.status().as_u16(),
+            retry_after,
             media: media.unwrap_or_default().to_owned(),
             body: soon("the body", response.bytes()).await.expect("a body"),
         }
@@ -592,7 +625,7 @@ impl Answer {
         let problem: Problem = serde_json::from_slice(&self.body).expect("a problem document");
         let code = *Code::ALL.iter().find(|code| code.as_str() == problem.code).expect("a code of the table");
         assert_eq!((problem.status, code.status()), (self.status, self.status));
-        assert_eq!(problem, Problem::of(code));
+        assert_eq!(problem, Problem { retry_after_seconds: self.retry_after, ..Problem::of(code) });
         code
     }
 }

@@ -1,14 +1,17 @@
 use notifier::dispatch::Found;
 use notifier::domain::ledger::Entry;
 use notifier::domain::sms;
+use prost::Message as _;
 use schemas::codes::Code;
 use schemas::ids::Reference;
 use schemas::keys::{OpeningKey, SigningKey};
 use schemas::notice::{Header, notify};
+use schemas::registry::sign_entry;
 use schemas::submission::Contact;
 use schemas::time::UnixMillis;
-use schemas::wire::{self, PartyKind};
+use schemas::wire::{self, PartyKind, PartyState};
 
+use crate::refused_entries::refused_entries;
 use crate::stand::{Forge, Seen, Stand, Telling, seal_key, sign_key};
 
 fn claimed(reference: &Reference) -> Seen {
@@ -204,5 +207,47 @@ async fn a_key_that_was_registered_a_moment_ago_is_known() {
         assert_eq!(stand.next().await, claimed(forge.reference()));
         assert_eq!(stand.next().await, accepted(forge.reference()));
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_an_entry_that_is_forged_old_or_used_again_sends_nothing_and_a_rotated_one_does() {
+    let mut stand = Stand::new().await;
+    let gateway = Telling::new(&stand);
+    let service = stand.start(&gateway).await;
+    let fresh = SigningKey::from_seed(&[77; 32]);
+    let current = wire::RegistryEntry {
+        kind: PartyKind::Upstream.into(),
+        id: "wallet".into(),
+        version: 2,
+        state: PartyState::Active.into(),
+        keys: vec![sign_key(&stand.wallet)],
+        ..Default::default()
+    };
+    stand.enter(&current, sign_entry(&current, &stand.roots, None).encode_to_vec()).await;
+    let add = |entry: &mut wire::RegistryEntry| entry.keys.push(sign_key(&fresh));
+    for (_, record) in refused_entries(&current, add, &stand.roots) {
+        stand.enter(&current, record).await;
+    }
+    let forge = Forge::new(&stand);
+    let sealed_contact = forge.seal();
+    let contact = Contact { statement: forge.state(&sealed_contact, &fresh), sealed_contact };
+    let notice = notify(&forge.header, &contact, &stand.hub);
+    stand.publish(forge.reference(), &notice).await;
+    let refused = Seen::Dead(forge.reference().query.to_string(), Code::KEY_UNKNOWN.to_string());
+    assert_eq!(stand.next().await, refused);
+
+    let mut next = wire::RegistryEntry { version: 3, ..current };
+    add(&mut next);
+    let rotated = sign_entry(&next, &stand.roots, Some(&stand.wallet)).encode_to_vec();
+    stand.enter(&next, rotated).await;
+    stand.publish(forge.reference(), &notice).await;
+    assert_eq!(stand.next().await, claimed(forge.reference()));
+    assert_eq!(stand.next().await, accepted(forge.reference()));
+    // The old key goes on counting.
+    let old = Forge::new(&stand);
+    stand.publish(old.reference(), &old.notice(&stand)).await;
+    assert_eq!(stand.next().await, claimed(old.reference()));
+    assert_eq!(stand.next().await, accepted(old.reference()));
     service.stop().await;
 }

@@ -112,9 +112,13 @@ impl Stand {
             keys,
             ..Default::default()
         };
-        let key = record_key(&entry).expect("a party");
-        let record = sign_entry(&entry, &self.roots, None);
-        self.produce(self.topics.registry(), key, record.encode_to_vec()).await;
+        self.enter(&entry, sign_entry(&entry, &self.roots, None).encode_to_vec()).await;
+    }
+
+    /// Publishes a record under the key of `entry`.
+    pub(crate) async fn enter(&self, entry: &wire::RegistryEntry, record: Vec<u8>) {
+        let key = record_key(entry).expect("a party");
+        self.produce(self.topics.registry(), key, record).await;
     }
 
     async fn produce(&self, topic: String, key: String, value: Vec<u8>) {

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aggregator::Stores;
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, SystemClock};
 use bank_connector::source::CardSource;
 use bank_connector::source::sql::SqlSource;
@@ -242,12 +243,12 @@ impl World {
 
     /// The aggregator's settings in this world.
     pub fn aggregator_config(&self, plan: &Plan) -> Result<aggregator::Config, Failure> {
-        let defaults = plumbing::config::load(aggregator::config::DEFAULTS, None, "CARDQUERY_DEMO");
-        let mut config: aggregator::Config = defaults.map_err(|error| error.exit().because(error))?;
+        let mut config = aggregator::Config::load(None).map_err(|error| error.exit().because(error))?;
         config.prefix = self.topics.prefix().to_owned();
         config.listen = self.hub;
         config.kafka = self.kafka("cardquery.aggregator");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.policy.open_regions =
             self.sample.upstreams.iter().flat_map(|upstream| upstream.regions.clone()).collect();
         config.policy.consent_texts =
@@ -264,7 +265,11 @@ impl World {
             return Ok(None);
         }
         let mut lifecycle = Lifecycle::new();
-        let secrets = aggregator::Secrets { signing_key: sample::keys::signing(&PartyName::hub()) };
+        let secrets = aggregator::Secrets {
+            signing_key: sample::keys::signing(&PartyName::hub()),
+            subject_key: SubjectKey::ephemeral(),
+            redis: None,
+        };
         let store = MemoryStore::new(Arc::new(SystemClock));
         let stores = Stores::shared(store.clone());
         aggregator::start_on(stores, self.aggregator_config(plan)?, secrets, &mut lifecycle)
@@ -284,6 +289,7 @@ impl World {
         // Within the session timeout of the in-process broker.
         config.gateway.timeout_ms = 2_000;
         config.notices.drain_ms = 4_000;
+        config.registry.allow_sample_roots = true;
         let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
         notifier::start(config, secrets, gateway, &mut lifecycle)
             .await
@@ -298,6 +304,7 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka(&format!("cardquery.connector.{bank}"));
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join(format!("{bank}-registry-seen.json")));
         let secrets = bank_connector::Secrets {
             signing_key: sample::keys::signing(&name),
@@ -322,6 +329,7 @@ impl World {
         config.hub.repeat_check_ms = 5_000;
         config.kafka = self.kafka("cardquery.producer");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join("producer-registry-seen.json"));
         let signing_key = sample::keys::signing(&PartyName::upstream(&self.upstream));
         let running = producer::start(config, producer::Secrets { signing_key }, &mut lifecycle)

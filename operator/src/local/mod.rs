@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `stack.rs` | where the servers are |
 //! | `plan.rs`, `service.rs` | pure: what there is to be, and what starts a process |
+//! | `http_tls.rs` | certificates for the way between producer and hub |
 //! | `settings.rs` | pure: the settings file of every process |
 //! | `databases.rs`, `ports.rs`, `secret_file.rs` | what a system takes of the machine |
 //! | `prepare.rs` | does it |
@@ -20,6 +21,7 @@
 //! | `run/` | `cardquery run` |
 
 pub mod databases;
+mod http_tls;
 pub mod owned_process;
 pub mod plan;
 mod ports;

@@ -8,6 +8,7 @@ use plumbing::kafka::{OutRecord, Producer, Record, read_to_end};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::mpsc;
 
+use super::http_tls;
 use super::plan::Part;
 use super::secret_file;
 use super::settings::{self, Files, Site};
@@ -53,6 +54,11 @@ impl Local {
                 write(&files.database_url(name), url.expose_secret())?;
             }
         }
+        write(&files.redis_url(), self.stack.redis.expose_secret())?;
+        write(&files.subject_key(), &hex::encode(rand::random::<[u8; 32]>()))?;
+        http_tls::Certificates::make(self.plan.upstream())
+            .and_then(|made| made.write(&files))
+            .map_err(cannot_create)?;
         write(&self.plan.folder.join("operator.toml"), &settings::operator(&self.plan, &self.stack))?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;

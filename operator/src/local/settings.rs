@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use plumbing::http::MutualTls;
 use schemas::ids::{BankId, UpstreamId};
 use schemas::topics::Topics;
 use serde_json::{Value, json};
@@ -50,6 +51,25 @@ impl Files<'_> {
         self.0.join("keys").join(format!("{name}.postgres"))
     }
 
+    /// The key that the hub counts people by.
+    pub(super) fn subject_key(&self) -> PathBuf {
+        self.0.join("keys").join("aggregator.subjects.key")
+    }
+
+    pub(super) fn redis_url(&self) -> PathBuf {
+        self.0.join("keys").join("aggregator.redis")
+    }
+
+    /// Who a process is in HTTP, and whom it believes.
+    pub(super) fn tls(&self, name: &str) -> MutualTls {
+        let file = |kind: &str| self.0.join("keys").join(format!("{name}.http.{kind}"));
+        MutualTls {
+            certificate_file: file("pem"),
+            key_file: file("key"),
+            ca_file: self.0.join("keys/http-ca.pem"),
+        }
+    }
+
     pub(super) fn seen(&self, name: &str) -> PathBuf {
         self.0.join("seen").join(format!("{name}.json"))
     }
@@ -93,10 +113,13 @@ impl Site<'_> {
             producer::consent_texts().iter().map(|text| text.sha256.to_string()).collect();
         vec![
             ("listen", json!(self.addresses.hub)),
+            ("tls", self.tls("aggregator")),
             ("signing_key_file", json!(self.files().signing_key("aggregator"))),
             ("store", json!("postgres")),
             ("sweep_interval_ms", json!(100)),
             ("postgres", self.postgres("aggregator")),
+            ("redis", json!({ "url_file": self.files().redis_url(), "prefix": self.plan.prefix })),
+            ("limits", json!({ "mac_key_file": self.files().subject_key() })),
             ("policy", json!({ "open_regions": self.open_regions(), "consent_texts": texts })),
             // 5 s of 24 h would be nothing here; what is needed is that appended records are visible.
             ("window", json!({ "length_seconds": self.plan.window.as_secs_f64(), "grace_ms": 250 })),
@@ -107,14 +130,20 @@ impl Site<'_> {
         vec![
             ("dev", json!(true)),
             ("opening_key_files", json!([self.files().opening_key("notifier")])),
-            ("gateway", json!({ "file": self.files().sms() })),
+            // Below the session timeout, see `kafka`.
+            ("gateway", json!({ "file": self.files().sms(), "timeout_ms": 2_000 })),
+            ("notices", json!({ "drain_ms": 4_000 })),
             ("postgres", self.postgres("notifier")),
         ]
     }
 
     fn producer(&self, upstream: &UpstreamId) -> Settings {
         // Everything shares one machine here: a hub that is slow to answer must not turn a repeat into a second record.
-        let hub = json!({ "url": format!("http://{}", self.addresses.hub), "repeat_check_ms": 5_000 });
+        let hub = json!({
+            "url": format!("https://{}", self.addresses.hub),
+            "repeat_check_ms": 5_000,
+            "tls": self.tls("producer"),
+        });
         vec![
             ("upstream", json!(upstream.as_str())),
             ("signing_key_file", json!(self.files().signing_key("producer"))),
@@ -160,11 +189,18 @@ impl Site<'_> {
         let roots: Vec<String> =
             sample::keys::roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect();
         match part {
-            Part::Aggregator | Part::Notifier => json!({ "roots": roots }),
-            Part::Producer(_) | Part::Connector(_) => {
-                json!({ "roots": roots, "seen_file": self.files().seen(&part.name()) })
-            }
+            Part::Aggregator | Part::Notifier => json!({ "roots": roots, "allow_sample_roots": true }),
+            Part::Producer(_) | Part::Connector(_) => json!({
+                "roots": roots,
+                "allow_sample_roots": true,
+                "seen_file": self.files().seen(&part.name()),
+            }),
         }
+    }
+
+    fn tls(&self, name: &str) -> Value {
+        let MutualTls { certificate_file, key_file, ca_file } = self.files().tls(name);
+        json!({ "certificate_file": certificate_file, "key_file": key_file, "ca_file": ca_file })
     }
 
     fn postgres(&self, name: &str) -> Value {

@@ -32,6 +32,7 @@ impl Effective {
         let prefixes = [SHARED_PREFIX.to_owned(), own];
         let mut effective = Self::layered(S::DEFAULTS, S::SERVICE, &prefixes, sources)?;
         effective.derive_client_id(S::CLIENT_ID);
+        effective.refuse_in_files(S::SECRETS);
         Ok(effective)
     }
 
@@ -84,6 +85,14 @@ impl Effective {
             layer.put(&path, Node::text(Place::Derived, name));
             self.tree.merge(layer.clone());
             self.layers.insert(1, layer);
+        }
+    }
+
+    fn refuse_in_files(&mut self, secrets: &[&str]) {
+        for key in secrets {
+            let Some(Node { place: place @ Place::File { .. }, .. }) = self.tree.find(key) else { continue };
+            let text = "a secret does not belong in a file of settings: name a file that holds it, or use the environment";
+            self.faults.push(Fault { place: place.clone(), key: (*key).to_owned(), text: text.to_owned() });
         }
     }
 
@@ -193,6 +202,12 @@ impl Effective {
         Some(text)
     }
 
+    /// The value of a key in the lowest layer that knows its type.
+    fn typed(&self, key: &str) -> Option<&Value> {
+        let mut values = self.layers.iter().filter_map(|layer| layer.find(key)).map(|node| &node.value);
+        values.find(|value| !matches!(value, Value::Text(_)))
+    }
+
     fn printed(&self, node: &Node, key: &str) -> String {
         self.plain(node, &Path(vec![Step::Key(key.to_owned())])).to_string()
     }
@@ -217,14 +232,14 @@ impl Effective {
             Value::Scalar(toml::Value::String(text)) => redacted(&key, text).into(),
             Value::Scalar(_) if is_secret(&key) => REDACTED.into(),
             Value::Scalar(scalar) => scalar.clone(),
-            Value::Text(text) => like(self.layers[0].find(&key), &redacted(&key, text)),
+            Value::Text(text) => like(self.typed(&key), &redacted(&key, text)),
         }
     }
 }
 
-/// A text of the environment with the type that the default has.
-fn like(default: Option<&Node>, text: &str) -> toml::Value {
-    let typed = match default.map(|default| &default.value) {
+/// A text of the environment with the type that `model` has.
+fn like(model: Option<&Value>, text: &str) -> toml::Value {
+    let typed = match model {
         Some(Value::Scalar(toml::Value::Integer(_))) => text.parse().ok().map(toml::Value::Integer),
         Some(Value::Scalar(toml::Value::Float(_))) => text.parse().ok().map(toml::Value::Float),
         Some(Value::Scalar(toml::Value::Boolean(_))) => text.parse().ok().map(toml::Value::Boolean),

@@ -33,6 +33,7 @@ names = []
 brokers = "localhost:9092"
 "#;
     const CLIENT_ID: &'static str = "{prefix}.maker.{owner}";
+    const SECRETS: &'static [&'static str] = &["token"];
 
     fn validate(&self) -> Result<(), Faults> {
         let mut faults = self.kafka.faults();
@@ -215,6 +216,12 @@ fn a_secret_is_neither_shown_nor_explained_nor_told_by_an_error() {
     assert!(
         explained.starts_with("kafka.properties.sasl.password = \"(redacted)\"\n  set by "),
         "{explained}"
+    );
+
+    let faults = folder.faults(&[], &[]);
+    assert!(
+        faults[0].starts_with("thing-maker.toml:2:1: token: a secret does not belong in a file"),
+        "{faults:?}"
     );
 
     let wrong = Folder::new(&[(MAIN, "owner = 'o'\ntoken = 74837483\nnames = ['a']\n")]);

@@ -13,6 +13,11 @@ use crate::exit::Exit;
 pub struct Faults(Vec<String>);
 
 impl Faults {
+    /// A single one.
+    pub fn one(fault: impl Into<String>) -> Self {
+        Self(vec![fault.into()])
+    }
+
     /// `Ok` when there are none.
     ///
     /// # Errors

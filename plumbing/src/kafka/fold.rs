@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Follower, KafkaConfig, KafkaError, Record, Watermarks, follow};
+use super::follow::follow_again;
+use super::{Follower, KafkaConfig, KafkaError, Next, Record, Watermarks};
 use crate::health::Health;
 
 /// How long the end may take to be reached. Whoever waits holds up records.
@@ -29,7 +30,8 @@ struct Seen<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Fold<T> {
-    /// Folds `topic` into `initial`; returns when the end that was found at the call is reached.
+    /// Folds `topic` into `initial`; returns when the end that was found at the call is reached. A `step` that asks for the
+    /// beginning is given every record that is there once more; until then nobody is told that the end is reached.
     ///
     /// # Errors
     /// When the topic does not exist, the broker does not answer, or the reader ended.
@@ -37,18 +39,24 @@ impl<T: Clone + Send + Sync + 'static> Fold<T> {
         kafka: &KafkaConfig,
         topic: String,
         initial: T,
-        mut step: impl FnMut(&mut T, Record) + Send + 'static,
+        mut step: impl FnMut(&mut T, Record) -> Next + Send + 'static,
         shutdown: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let (changed, seen) = watch::channel(Seen { state: Arc::new(initial), next_offset: 0 });
         let each = move |record: Record| {
+            let mut next = Next::On;
             changed.send_modify(|seen| {
-                seen.next_offset = record.position.offset + 1;
-                step(Arc::make_mut(&mut seen.state), record);
+                let after = record.position.offset + 1;
+                next = step(Arc::make_mut(&mut seen.state), record);
+                seen.next_offset = match next {
+                    Next::On => after,
+                    Next::FromBeginning => 0,
+                };
             });
+            next
         };
         let watermarks = Watermarks::new(kafka)?;
-        let follower = Arc::new(follow(kafka, vec![topic.clone()], each, shutdown)?);
+        let follower = Arc::new(follow_again(kafka, vec![topic.clone()], each, shutdown)?);
         follower.caught_up().await?;
         let partitions = watermarks.end_offsets(std::slice::from_ref(&topic)).await.len();
         if partitions > 1 {

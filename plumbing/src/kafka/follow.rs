@@ -39,6 +39,15 @@ pub struct Follower {
     ended: oneshot::Receiver<Result<(), KafkaError>>,
 }
 
+/// What a reader does after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Reads on.
+    On,
+    /// Reads everything once more, from what is the beginning now.
+    FromBeginning,
+}
+
 #[derive(Clone, Debug)]
 enum Progress {
     Reading,
@@ -51,7 +60,21 @@ enum Progress {
 pub fn follow(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
+    shutdown: CancellationToken,
+) -> Result<Follower, KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
+    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
+}
+
+/// As [`follow`]; `each` may ask for everything once more.
+pub(super) fn follow_again(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
     start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
@@ -62,8 +85,12 @@ pub fn follow(
 pub async fn read_to_end(
     kafka: &KafkaConfig,
     topics: &[String],
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
@@ -76,8 +103,12 @@ pub async fn read_from(
     kafka: &KafkaConfig,
     topic: String,
     from: BTreeMap<i32, i64>,
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
     let shutdown = CancellationToken::new();
     let _stop = shutdown.clone().drop_guard();
     start(kafka, vec![topic], from, each, shutdown, Until::End)?.stopped().await
@@ -142,7 +173,7 @@ fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
     from: BTreeMap<i32, i64>,
-    each: impl FnMut(Record) + Send + 'static,
+    each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
 ) -> Result<Follower, KafkaError> {
@@ -214,7 +245,7 @@ impl Reader {
         &mut self,
         topics: &[String],
         from: &BTreeMap<i32, i64>,
-        mut each: impl FnMut(Record),
+        mut each: impl FnMut(Record) -> Next,
     ) -> Result<(), KafkaError> {
         self.assign(topics, from)?;
         let mut moved = Instant::now();
@@ -256,8 +287,11 @@ impl Reader {
             };
             moved = Instant::now();
             let position = record.position.clone();
-            each(record);
-            self.read(&position.topic, position.partition, position.offset + 1);
+            match each(record) {
+                Next::On => self.read(&position.topic, position.partition, position.offset + 1),
+                // Whoever was told that this reader has caught up was told the truth then.
+                Next::FromBeginning => self.assign(topics, &BTreeMap::new())?,
+            }
         }
         if self.until == Until::End {
             return Err(KafkaError::Stopped);

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use plumbing::exit::Exit;
 use plumbing::kafka::{
-    AppendTime, Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_from, read_to_end,
+    AppendTime, Fold, KafkaError, Next, Position, Record, RecordReader, Watermarks, follow, read_from,
+    read_to_end,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryConfig};
@@ -125,6 +126,7 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     let stop = CancellationToken::new();
     let add = |sum: &mut u32, record: Record| {
         *sum += std::str::from_utf8(&record.value).expect("text").parse::<u32>().expect("a number");
+        Next::On
     };
     let kafka = stand.kafka();
     let fold = Fold::start(&kafka, "sums".into(), 0, add, stop.clone());
@@ -142,6 +144,25 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     stop.cancel();
     let ended = async { while changes.next().await.is_some() {} };
     soon("the end of changes", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_that_asks_for_the_beginning_gets_everything_once_more_before_it_has_caught_up() {
+    let stand = Stand::new(&[("words", 1)]);
+    stand.fill("words", ["a", "b"]).await;
+    let stop = CancellationToken::new();
+    let step = |words: &mut Vec<String>, record: Record| {
+        words.push(String::from_utf8(record.value.to_vec()).expect("text"));
+        let asks = record.value == "again" && words.iter().filter(|word| *word == "again").count() == 1;
+        if asks { Next::FromBeginning } else { Next::On }
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "words".into(), Vec::new(), step, stop.clone());
+    let fold = soon("the end", fold).await.expect("readable");
+    stand.fill("words", ["again", "c"]).await;
+    soon("the present end", fold.catch_up()).await.expect("readable");
+    assert_eq!(*fold.get(), ["a", "b", "again", "a", "b", "again", "c"]);
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +191,8 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
 #[tokio::test(flavor = "multi_thread")]
 async fn state_is_folded_from_one_partition_only() {
     let stand = Stand::new(&[("things", 2)]);
-    let started = Fold::start(&stand.kafka(), "things".into(), (), |(), _| {}, CancellationToken::new());
+    let kafka = stand.kafka();
+    let started = Fold::start(&kafka, "things".into(), (), |(), _| Next::On, CancellationToken::new());
     let error = soon("an answer", started).await.err();
     assert_eq!(error, Some(KafkaError::Partitions("things".into(), 2)));
 }
@@ -179,8 +201,13 @@ async fn state_is_folded_from_one_partition_only() {
 async fn catching_up_has_a_limit() {
     let stand = Stand::new(&[("things", 1)]);
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let step = move |(): &mut (), _| drop(wait.recv());
-    let fold = Fold::start(&stand.kafka(), "things".into(), (), step, CancellationToken::new());
+    let step = move |(): &mut (), _| {
+        // An error means that nobody makes it wait any more.
+        let _ = wait.recv();
+        Next::On
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "things".into(), (), step, CancellationToken::new());
     let fold = soon("the start", fold).await.expect("readable");
     stand.fill("things", 0..1).await;
     let late = soon("an answer", fold.catch_up_within(Duration::from_millis(500))).await;
@@ -194,7 +221,7 @@ async fn a_registry_that_can_not_be_followed_any_more_ends_the_process() {
     let stand = Stand::new(&[("registry", 1)]);
     let roots =
         [[1; 32], [2; 32]].map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw));
-    let config = RegistryConfig { roots: roots.to_vec(), seen_file: None };
+    let config = RegistryConfig { roots: roots.to_vec(), ..RegistryConfig::default() };
     let mut kafka = stand.kafka();
     // What the mock broker writes carries no append time, and this reader insists on one.
     kafka.append_time = AppendTime::Broker;

@@ -1,5 +1,6 @@
 //! What a listener is told while a query goes on.
 
+use schemas::codes::Code;
 use schemas::http::{Problem, QueryStatus, state_name};
 use schemas::wire::QueryState;
 
@@ -31,7 +32,7 @@ impl Progress {
                 Some(if is_final(&status.state) { Step::Ended(status) } else { Step::Moved(status) })
             }
             // A hub that does not answer now may answer soon.
-            Err(problem) if problem.status >= 500 => None,
+            Err(problem) if problem.status >= 500 || problem.code == Code::RATE_LIMITED.as_str() => None,
             Err(_) if patient && self.told.is_none() => None,
             Err(problem) => Some(Step::Refused(problem)),
         }
@@ -55,7 +56,6 @@ fn is_final(state: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use schemas::codes::Code;
 
     fn status(state: &str, answered: u32) -> QueryStatus {
         QueryStatus {
@@ -111,8 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn a_hub_that_does_not_answer_ends_nothing() {
+    fn a_hub_that_does_not_answer_now_ends_nothing() {
         let mut progress = Progress::default();
-        assert_eq!(progress.observe(Err(Problem::of(Code::HUB_UNAVAILABLE)), false), None);
+        for code in [Code::HUB_UNAVAILABLE, Code::RATE_LIMITED] {
+            assert_eq!(progress.observe(Err(Problem::of(code)), false), None);
+        }
     }
 }

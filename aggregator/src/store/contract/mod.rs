@@ -21,6 +21,8 @@ use super::{
     StoreResult, Tx,
 };
 use crate::domain::query::{Collecting, Pair, Query, State};
+use crate::domain::refusals::{Hour, SubjectHour};
+use crate::domain::subject::SubjectMac;
 use crate::domain::window::Window;
 
 /// A clock that moves only when it is told.
@@ -68,6 +70,8 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         asking_is_noted_with_the_next_batch(&fresh().await).await?;
         content_is_gone_when_it_is_dropped(&fresh().await).await?;
         a_grant_is_used_once_and_may_be_shown_again(&fresh().await).await?;
+        a_refused_grant_counts_once_for_its_person_and_hour(&fresh().await).await?;
+        many_grants_refused_at_once_get_a_number_each(Arc::new(fresh().await)).await?;
         progress_only_grows(&fresh().await).await?;
         outbox_rows_are_leased_to_one_and_in_order_within_a_query(&fresh().await, &clock).await?;
         a_parked_row_does_not_stop_the_rows_behind_it(&fresh().await).await?;
@@ -144,6 +148,7 @@ async fn a_transaction_that_is_dropped_changes_nothing<S: Store>(store: &S) -> S
     tx.keep_segment(&query.reference, &bank("alpha"), &Bytes::from_static(b"segment")).await?;
     tx.keep_coverage(&query.reference, &wire::Signed::default()).await?;
     tx.use_grant(&query.reference, Nonce([1; 16]), Digest::of(b"grant")).await?;
+    tx.refuse(&subject_hour(1, 7), Digest::of(b"grant")).await?;
     tx.enqueue(vec![viewed(&query.reference)]).await?;
     tx.progress("topic", 0, Progress { next_offset: 9, append_time: UnixMillis(9) }).await?;
     drop(tx);
@@ -157,6 +162,7 @@ async fn a_transaction_that_is_dropped_changes_nothing<S: Store>(store: &S) -> S
     assert_eq!(tx.register(&new(&query, 1)).await?, Registered::New, "the nonce is free as well");
     let used = tx.use_grant(&query.reference, Nonce([1; 16]), Digest::of(b"grant")).await?;
     assert_eq!(used, GrantUse::First);
+    assert_eq!(tx.refused(&subject_hour(1, 7)).await?, 0);
     Ok(())
 }
 
@@ -290,6 +296,44 @@ async fn a_grant_is_used_once_and_may_be_shown_again<S: Store>(store: &S) -> Sto
     let mut tx = store.begin().await?;
     let foreign = reference();
     assert_eq!(tx.use_grant(&foreign, nonce, grant).await?, GrantUse::NonceUsed, "not for another query");
+    Ok(())
+}
+
+fn subject_hour(subject: u8, hour: i64) -> SubjectHour {
+    SubjectHour { subject: SubjectMac([subject; 32]), hour: Hour(hour) }
+}
+
+async fn a_refused_grant_counts_once_for_its_person_and_hour<S: Store>(store: &S) -> StoreResult<()> {
+    let (here, later, other) = (subject_hour(1, 7), subject_hour(1, 8), subject_hour(2, 7));
+    for (at, grant, expected) in
+        [(here, "one", 1), (here, "two", 2), (here, "one", 2), (later, "one", 1), (other, "three", 1)]
+    {
+        let mut tx = store.begin().await?;
+        assert_eq!(tx.refuse(&at, Digest::of(grant.as_bytes())).await?, expected, "{at:?} {grant}");
+        assert_eq!(tx.refused(&at).await?, expected);
+        tx.commit().await?;
+    }
+    store.forget_refusals(Hour(8)).await?;
+    let mut tx = store.begin().await?;
+    for (at, expected) in [(here, 0), (other, 0), (later, 1)] {
+        assert_eq!(tx.refused(&at).await?, expected, "{at:?}");
+    }
+    Ok(())
+}
+
+/// Who counts without a lock tells two grants the same number, and lets both pass a limit.
+async fn many_grants_refused_at_once_get_a_number_each<S: Store>(store: Arc<S>) -> StoreResult<()> {
+    const GRANTS: u32 = 50;
+    let refuse = async |store: Arc<S>, grant: u32| -> StoreResult<u32> {
+        let mut tx = store.begin().await?;
+        let number = tx.refuse(&subject_hour(1, 7), Digest::of(&grant.to_be_bytes())).await?;
+        tokio::task::yield_now().await;
+        tx.commit().await?;
+        Ok(number)
+    };
+    let numbers = (0..GRANTS).map(|grant| refuse(Arc::clone(&store), grant));
+    let numbers: BTreeSet<u32> = futures::future::try_join_all(numbers).await?.into_iter().collect();
+    assert_eq!(numbers, (1..=GRANTS).collect());
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 //! | `read.rs` | locks and reads queries |
 //! | `flush.rs` | writes in bulk |
 //! | `outbox.rs` | leases messages |
+//! | `refusals.rs` | counts refused grants |
 //! | `days.rs` | the partitions of content |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
 //!
@@ -19,6 +20,7 @@ mod flush;
 mod keys;
 mod outbox;
 mod read;
+mod refusals;
 mod state;
 mod tx;
 mod types;
@@ -44,6 +46,7 @@ use self::types::{Day, Stamp};
 use super::{Clock, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult};
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
+use crate::domain::refusals::Hour;
 
 /// Whoever moves the watermark waits for all who hold its table this way, and they for whoever moves it.
 const BEGIN: &str = "BEGIN; LOCK TABLE watermark IN ROW SHARE MODE";
@@ -223,6 +226,10 @@ impl Store for PostgresStore {
         let Some((statement, sealed)) = row else { return Ok(None) };
         let statement = wire::Signed::decode(statement.as_slice()).map_err(|_| Unreadable("statement"))?;
         Ok(Some(SealedContact { statement, sealed: sealed.into() }))
+    }
+
+    async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
+        refusals::forget(&self.pool, hour).await
     }
 
     async fn lease_outbox(&self, max: usize, lease: Duration) -> StoreResult<Vec<LeasedRow>> {

@@ -5,14 +5,15 @@
 //! |---|---|---|
 //! | `prepare` | takes consents, reads the watermark, locks and reads queries, reads nonces | |
 //! | `lock`, `register`, `save`, `mark_asked`, `withdraw`, `keep_…`, `drop_content` | none for what was prepared or locked, else as `prepare` for one | all writes |
-//! | `use_grant` | inserts at once: its unique key is the answer | |
+//! | `use_grant`, `refuse` | insert at once: what they meet is the answer | |
+//! | `refused` | reads | |
 //! | `enqueue`, `leaf`, `progress` | none | all writes |
 //!
 //! Reads see the writes before them: a second registration of an id, a second use of a nonce and a lock after a save are
 //! answered from here.
 //!
 //! Locks are taken in one order by every transaction, so none waits for another in a circle: watermark table (shared),
-//! consents by id, queries by id, nonces, audit leaves, progress. A nonce that another transaction uses meanwhile shows
+//! consents by id, queries by id, nonces, refusals, audit leaves, progress. A nonce that another transaction uses meanwhile shows
 //! only at the commit, which then fails; the batch is done again and finds it used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -27,9 +28,10 @@ use sqlx::{Postgres, Row as _, Transaction};
 use super::error::Unreadable;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
-use super::{Time, WATERMARK, flush, read};
+use super::{Time, WATERMARK, flush, read, refusals};
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
+use crate::domain::refusals::SubjectHour;
 use crate::metric_names;
 use crate::store::{
     GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, SealedContact, StoreError, StoreResult, Tx,
@@ -312,6 +314,14 @@ impl Tx for PostgresTx {
             .fetch_one(&mut *self.transaction)
             .await?;
         Ok(if same { GrantUse::Again } else { GrantUse::NonceUsed })
+    }
+
+    async fn refused(&mut self, at: &SubjectHour) -> StoreResult<u32> {
+        refusals::count(&mut self.transaction, at).await
+    }
+
+    async fn refuse(&mut self, at: &SubjectHour, grant: Digest) -> StoreResult<u32> {
+        refusals::add(&mut self.transaction, at, grant).await
     }
 
     async fn leaf(&mut self, leaf: Leaf) -> StoreResult<()> {
