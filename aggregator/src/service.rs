@@ -229,8 +229,13 @@ pub async fn start_on<S: Store>(
         [(Source::Queries, queries.subscription()), (Source::Replies, replies.subscription())];
     let follow = resubscribe(Arc::clone(&hub), hub.registry.changes(), subscriptions);
     let token = lifecycle.token();
-    lifecycle
-        .spawn("subscriptions", async move { token.run_until_cancelled(follow).await.unwrap_or(Ok(())) });
+    lifecycle.spawn("subscriptions", async move {
+        match token.run_until_cancelled(follow).await {
+            Some(ended) if !token.is_cancelled() => ended,
+            // At shutdown the registry's reader ends as well, and may be seen first.
+            Some(_) | None => Ok(()),
+        }
+    });
     lifecycle.spawn("query consumer", queries.stopped());
     lifecycle.spawn("reply consumer", replies.stopped());
     Ok(addr)
