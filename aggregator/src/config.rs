@@ -1,16 +1,22 @@
 //! Settings. `config.default.toml` is their documentation and their defaults.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Faults, Settings};
+use plumbing::exit::Exit;
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
+use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
 use schemas::rules::Policy;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::domain::subject::SubjectKey;
@@ -19,9 +25,6 @@ use crate::first_line::{LimitsConfig, RedisConfig, RedisUrl, UrlFileError};
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
-/// First part of the environment variables that change settings.
-pub const ENV_PREFIX: &str = "CARDQUERY";
-
 /// Settings of the aggregator.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -30,12 +33,22 @@ pub struct Config {
     pub prefix: String,
     /// Where the HTTP interface listens.
     pub listen: SocketAddr,
+    /// Producers must show a certificate of `ca_file` that names `upstream-<id>`; without it only this machine may ask.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// File with the signing key.
     pub signing_key_file: PathBuf,
+    /// The signing key itself; only in the environment.
+    #[serde(default)]
+    pub signing_key: Option<SecretString>,
     /// Which store.
     pub store: StoreKind,
+    /// How to reach PostgreSQL, for the store that needs it.
+    pub postgres: PostgresConfig,
     /// Milliseconds between sweeps.
     pub sweep_interval_ms: u64,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// The broker.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -54,6 +67,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StoreKind {
+    /// In PostgreSQL, for any number of instances.
+    Postgres,
     /// Rebuilt from the topics at every start.
     Memory,
 }
@@ -82,6 +97,48 @@ pub struct WindowConfig {
     pub zone: String,
 }
 
+impl Config {
+    /// Loads the defaults, over them `config`, over both the environment.
+    ///
+    /// # Errors
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "aggregator";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.aggregator";
+    const SECRETS: &'static [&'static str] = &["signing_key"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.kafka.faults();
+        if self.tls.is_none() && !self.listen.ip().is_loopback() {
+            faults.push(format!("listen: {} is not a loopback address, and there is no [tls]", self.listen));
+        }
+        match self.store {
+            StoreKind::Postgres => faults.extend(self.postgres.faults()),
+            StoreKind::Memory => {}
+        }
+        faults.extend(self.redis.faults());
+        faults.extend(self.limits.faults());
+        if self.sweep_interval_ms == 0 {
+            faults.push("sweep_interval_ms: must be at least 1".to_owned());
+        }
+        faults.extend(self.policy.policy().err().map(|fault| fault.to_string()));
+        faults.extend(self.window.window().err().map(|fault| fault.to_string()));
+        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
+        Faults::check(faults)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let secrets = Secrets::load(self).err().map(|fault| fault.to_string());
+        secrets.into_iter().chain(self.kafka.secret_faults()).collect()
+    }
+}
+
 /// A setting that has no meaning.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key}: {reason}")]
@@ -99,7 +156,9 @@ impl Config {
         let path = &self.limits.mac_key_file;
         match self.store {
             StoreKind::Memory if path.as_os_str().is_empty() => Ok(SubjectKey::ephemeral()),
-            StoreKind::Memory => Ok(SubjectKey::new(key_file::read("limits.mac_key_file", path)?)),
+            StoreKind::Memory | StoreKind::Postgres => {
+                Ok(SubjectKey::new(key_file::read("limits.mac_key_file", path)?))
+            }
         }
     }
 }
@@ -166,13 +225,28 @@ pub enum SecretsError {
     Redis(#[from] UrlFileError),
 }
 
+impl SecretsError {
+    /// The exit code of a process that ends with this error.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::Key(error) => error.exit(),
+            Self::Redis(_) => Exit::NoInput,
+        }
+    }
+}
+
 impl Secrets {
     /// Reads the files that the settings name.
     ///
     /// # Errors
     /// [`SecretsError`].
     pub fn load(config: &Config) -> Result<Self, SecretsError> {
-        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
+        let seed = key_file::given_or_read(
+            "signing_key",
+            config.signing_key.as_ref(),
+            "signing_key_file",
+            &config.signing_key_file,
+        )?;
         Ok(Self {
             signing_key: SigningKey::from_seed(&seed),
             subject_key: config.subject_key()?,
@@ -180,3 +254,7 @@ impl Secrets {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -2,36 +2,34 @@
 
 use std::process::ExitCode;
 
-use aggregator::config::{Config, DEFAULTS, ENV_PREFIX, Secrets};
-use clap::Parser;
-use plumbing::cli::ServiceArgs;
-use plumbing::exit::{Exit, Failure};
+use aggregator::{Config, Secrets};
+use plumbing::admin::AdminConfig;
+use plumbing::cli::{self, NoFlags};
+use plumbing::exit::Failure;
 use plumbing::lifecycle::Lifecycle;
-use plumbing::{cli, telemetry};
 
-/// Registers queries, asks banks, assembles reports.
-#[derive(Parser)]
-#[command(version)]
-struct Args {
-    #[command(flatten)]
-    service: ServiceArgs,
+struct Aggregator;
+
+impl cli::Service for Aggregator {
+    const ABOUT: &'static str = "Registers queries, asks banks, assembles reports";
+    type Config = Config;
+    type Flags = NoFlags;
+
+    fn admin(config: &Config) -> &AdminConfig {
+        &config.admin
+    }
+
+    async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {
+        let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
+        let listen = aggregator::start(config, secrets, lifecycle)
+            .await
+            .map_err(|error| error.exit().because(error))?;
+        tracing::info!(%listen, "ready");
+        Ok(())
+    }
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    cli::main("aggregator", run).await
-}
-
-async fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config: Config = plumbing::config::load(DEFAULTS, args.service.config.as_deref(), ENV_PREFIX)
-        .map_err(|error| error.exit().because(error))?;
-    telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
-    tracing::info!(?config, "starting");
-    let secrets = Secrets::load(&config).map_err(|error| Exit::Config.because(error))?;
-    let mut lifecycle = Lifecycle::new();
-    let running = aggregator::start(config, secrets, &mut lifecycle)
-        .await
-        .map_err(|error| error.exit().because(error))?;
-    tracing::info!(listen = %running.addr, "ready");
-    Ok(lifecycle.run_until_signal(args.service.grace).await)
+    cli::serve::<Aggregator>().await
 }

@@ -6,23 +6,25 @@ use std::time::Duration;
 
 use plumbing::config::Faults;
 use plumbing::exit::Exit;
+use plumbing::http::{HttpListener, MutualTls, Peer, TlsError};
 use plumbing::kafka::{
-    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, KafkaConfig, KafkaError, Lanes,
-    Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
+    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, GroupOffsets, KafkaConfig,
+    KafkaError, Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::outbox::relay;
+use plumbing::postgres::{PostgresConfig, PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 use schemas::registry::Registry;
 use schemas::topics::Topics;
-use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
+use crate::domain::window::Window;
 use crate::edge::{HubOutbox, api};
 use crate::first_line::{FirstLine, Redis, RedisUrl};
-use crate::handler::{Assembler, Hub, Registrar, Sweeper};
-use crate::store::{MemoryStore, Store, SystemClock};
+use crate::handler::{Assembler, Hub, LostTail, ReconcileError, Reconciler, Registrar, Sweeper};
+use crate::store::{MemoryStore, PostgresStore, Store, StoreError, SystemClock};
 
 /// How long a revoked partition may take to finish what is in flight.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -47,15 +49,37 @@ pub enum StartError {
     /// The broker does not do what is needed.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The database cannot be had.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// The store does not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Store and broker contradict each other.
+    #[error(transparent)]
+    LostTail(#[from] LostTail),
     /// The registry cannot be followed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
     /// The address cannot be listened on.
     #[error("cannot listen on {0}: {1}")]
     Listen(SocketAddr, #[source] std::io::Error),
-    /// The interface has no TLS yet, so it must not leave the machine.
-    #[error("listen: {0} is not a loopback address, and this interface has no TLS")]
+    /// Without TLS nobody is authenticated, so the interface must not leave the machine.
+    #[error("listen: {0} is not a loopback address, and there is no [tls]")]
     NotLoopback(SocketAddr),
+    /// The files of `tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+impl From<ReconcileError> for StartError {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::Lost(error) => error.into(),
+            ReconcileError::Store(error) => error.into(),
+            ReconcileError::Kafka(error) => error.into(),
+        }
+    }
 }
 
 impl StartError {
@@ -65,20 +89,35 @@ impl StartError {
             Self::Setting(_) | Self::Faults(_) | Self::NotLoopback(_) => Exit::Config,
             Self::Kafka(error) => error.exit(),
             Self::Registry(error) => error.exit(),
+            Self::Postgres(error) => error.exit(),
+            Self::Store(_) => Exit::Unavailable,
+            Self::LostTail(error) => error.exit(),
             Self::Listen(..) => Exit::CannotCreate,
+            Self::Tls(error) => error.exit(),
         }
     }
 }
 
-/// An aggregator that runs.
-pub struct Running {
-    /// Where its HTTP interface listens.
-    pub addr: SocketAddr,
-    /// Its store.
-    pub store: MemoryStore,
+/// One store by a way for each role, so that none of them waits for connections that another holds.
+#[derive(Clone, Debug)]
+pub struct Stores<S> {
+    /// Records of queries and replies.
+    pub records: S,
+    /// Deadlines, second questions and the outbox.
+    pub sweeps: S,
+    /// The HTTP interface.
+    pub api: S,
 }
 
-/// Starts the aggregator; returns when it consumes.
+impl<S: Clone> Stores<S> {
+    /// The same way for all.
+    pub fn shared(store: S) -> Self {
+        Self { records: store.clone(), sweeps: store.clone(), api: store }
+    }
+}
+
+/// Starts the aggregator on the store that the settings name; returns when it consumes, with the address where its HTTP
+/// interface listens.
 ///
 /// # Errors
 /// [`StartError`].
@@ -86,25 +125,66 @@ pub async fn start(
     config: Config,
     secrets: Secrets,
     lifecycle: &mut Lifecycle,
-) -> Result<Running, StartError> {
-    if !config.listen.ip().is_loopback() {
+) -> Result<SocketAddr, StartError> {
+    match config.store {
+        StoreKind::Memory => {
+            let stores = Stores::shared(MemoryStore::new(Arc::new(SystemClock)));
+            start_on(stores, config, secrets, lifecycle).await
+        }
+        StoreKind::Postgres => {
+            let stores = postgres(&config, lifecycle).await?;
+            start_on(stores, config, secrets, lifecycle).await
+        }
+    }
+}
+
+/// Opens the store, and keeps its days.
+async fn postgres(config: &Config, lifecycle: &mut Lifecycle) -> Result<Stores<PostgresStore>, StartError> {
+    let PostgresConfig { connections, .. } = config.postgres;
+    let pool = |role: &str| config.postgres.pool(&format!("aggregator.{role}"), connections);
+    let records = pool("records")?;
+    wait_until_up(&records, UP_WITHIN).await?;
+    PostgresStore::migrate(&records).await?;
+    let stores = Stores {
+        records: PostgresStore::new(records),
+        sweeps: PostgresStore::new(pool("sweeps")?),
+        api: PostgresStore::new(pool("api")?),
+    };
+    let Window { zone, .. } = config.window.window()?;
+    stores.sweeps.make_days(&zone).await?;
+    let days = stores.sweeps.clone().keep_days(zone, lifecycle.token());
+    lifecycle.spawn("days of content", async move {
+        days.await;
+        Ok::<_, StoreError>(())
+    });
+    Ok(stores)
+}
+
+/// Starts the aggregator on these stores, whatever the settings say; otherwise as [`start`].
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_on<S: Store>(
+    stores: Stores<S>,
+    config: Config,
+    secrets: Secrets,
+    lifecycle: &mut Lifecycle,
+) -> Result<SocketAddr, StartError> {
+    if config.tls.is_none() && !config.listen.ip().is_loopback() {
         return Err(StartError::NotLoopback(config.listen));
     }
     Faults::check(config.redis.faults().into_iter().chain(config.limits.faults()).collect())?;
-    let store = match config.store {
-        StoreKind::Memory => MemoryStore::new(Arc::new(SystemClock)),
-    };
     let kafka = &config.kafka;
     let topics = Topics::new(&config.prefix);
     let hub = Arc::new(Hub {
-        store: store.clone(),
+        store: stores.records,
         registry: registry::follow(kafka, topics.registry(), &config.registry, lifecycle).await?,
         producer: Producer::new(kafka)?,
         records: RecordReader::new(kafka)?,
         watermarks: Watermarks::new(kafka)?,
         key: secrets.signing_key,
         subjects: secrets.subject_key,
-        first_line: first_line(&config, secrets.redis.as_ref())?,
+        first_line: Arc::new(first_line(&config, secrets.redis.as_ref())?),
         policy: config.policy.policy()?,
         window: config.window.window()?,
         outbox: Arc::new(Notify::new()),
@@ -112,27 +192,37 @@ pub async fn start(
     });
     let registrar = Arc::new(Registrar::new(Arc::clone(&hub)));
     let assembler = Arc::new(Assembler::new(Arc::clone(&hub)));
-    rebuild(kafka, &hub, &registrar, &assembler).await?;
+    if S::LASTS {
+        reconcile(kafka, &hub, lifecycle).await?;
+    } else {
+        rebuild(kafka, &hub, &registrar, &assembler).await?;
+    }
 
     let queries = consume(kafka, &hub, Source::Queries, Arc::clone(&registrar), lifecycle)?;
     let replies = consume(kafka, &hub, Source::Replies, Arc::clone(&assembler), lifecycle)?;
-    let listener =
-        TcpListener::bind(config.listen).await.map_err(|error| StartError::Listen(config.listen, error))?;
+    let tls = config.tls.as_ref().map(MutualTls::server).transpose()?;
+    let listener = HttpListener::bind(config.listen, tls)
+        .await
+        .map_err(|error| StartError::Listen(config.listen, error))?;
     let addr = listener.local_addr().map_err(|error| StartError::Listen(config.listen, error))?;
     let token = lifecycle.token();
-    let router = api::router(Arc::clone(&hub));
+    let router = api::router(Arc::new(hub.on(stores.api)));
     lifecycle.spawn("http", async move {
-        axum::serve(listener, router).with_graceful_shutdown(token.cancelled_owned()).await
+        let service = router.into_make_service_with_connect_info::<Peer>();
+        axum::serve(listener, service).with_graceful_shutdown(token.cancelled_owned()).await
     });
-    let outbox = Arc::new(HubOutbox(Arc::clone(&hub)));
+    let sweeps = Arc::new(hub.on(stores.sweeps));
+    let outbox = Arc::new(HubOutbox(Arc::clone(&sweeps)));
     let (producer, wake) = (hub.producer.clone(), Arc::clone(&hub.outbox));
     lifecycle.spawn("outbox", relay(outbox, producer, wake, RELAY_IDLE, lifecycle.token()));
-    let sweeper = Sweeper::new(Arc::clone(&hub))
-        .run(Duration::from_millis(config.sweep_interval_ms), lifecycle.token());
+    let sweeper =
+        Sweeper::new(sweeps).run(Duration::from_millis(config.sweep_interval_ms), lifecycle.token());
     lifecycle.spawn("sweeper", async move {
         sweeper.await;
         Ok::<_, KafkaError>(())
     });
+    queries.report_to(&lifecycle.health(), "query consumer");
+    replies.report_to(&lifecycle.health(), "reply consumer");
     queries.assigned().await;
     replies.assigned().await;
     let subscriptions =
@@ -143,7 +233,7 @@ pub async fn start(
         .spawn("subscriptions", async move { token.run_until_cancelled(follow).await.unwrap_or(Ok(())) });
     lifecycle.spawn("query consumer", queries.stopped());
     lifecycle.spawn("reply consumer", replies.stopped());
-    Ok(Running { addr, store })
+    Ok(addr)
 }
 
 fn first_line(config: &Config, url: Option<&RedisUrl>) -> Result<FirstLine, Faults> {
@@ -178,6 +268,13 @@ impl Source {
             Source::Replies => "aggregator.reply",
         }
     }
+
+    fn reconciler(self) -> &'static str {
+        match self {
+            Source::Queries => "query progress",
+            Source::Replies => "reply progress",
+        }
+    }
 }
 
 fn consume<S: Store>(
@@ -195,11 +292,30 @@ fn consume<S: Store>(
         group_id,
         topics: source.topics(hub),
         lanes: Lanes::Ordered { count: 1, batch_max: BATCH_MAX },
-        commit: Commit::Never,
+        commit: if S::LASTS { Commit::Broker } else { Commit::Never },
         drain: DRAIN,
         queue_max: QUEUE_MAX,
     };
     Consumer::start(kafka, config, handler, Some(dead_letters), lifecycle.token())
+}
+
+/// Compares progress and broker before anything is read, and goes on doing so.
+async fn reconcile<S: Store>(
+    kafka: &KafkaConfig,
+    hub: &Arc<Hub<S>>,
+    lifecycle: &mut Lifecycle,
+) -> Result<(), StartError> {
+    for source in [Source::Queries, Source::Replies] {
+        let group = GroupOffsets::new(kafka, hub.topics.group(source.service()))?;
+        let reconciler = Reconciler::new(Arc::clone(hub), group);
+        reconciler.check(&source.topics(hub)).await?;
+        let topics = {
+            let hub = Arc::clone(hub);
+            move || source.topics(&hub)
+        };
+        lifecycle.spawn(source.reconciler(), reconciler.run(topics, lifecycle.token()));
+    }
+    Ok(())
 }
 
 /// Rebuilds the store in memory: queries to their end first, so that no reply is one to an unknown query; then replies.
@@ -254,5 +370,6 @@ async fn resubscribe<S: Store>(
             }
         }
     }
-    Err(KafkaError::Stopped)
+    // Why the registry's reader ended is told by its own part.
+    Ok(())
 }

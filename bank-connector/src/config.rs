@@ -5,19 +5,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::config::{ConfigError, Faults};
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Effective, Faults, Settings, Sources};
 use plumbing::kafka::KafkaConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::BankId;
 use schemas::wire::MissingSource;
+use secrecy::SecretString;
 use serde::{Deserialize, Deserializer};
 
+use crate::secrets::Secrets;
 use crate::source::several::{Part, Several};
 use crate::source::sql::SqlSource;
 pub use crate::source::sql_config::{CardColumns, CustomerColumns, DormancyConfig, SqlConfig, Values};
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,12 +31,20 @@ pub struct Config {
     pub prefix: String,
     /// File with the bank's Ed25519 seed, 64 hex digits.
     pub signing_key_file: PathBuf,
+    /// The seed itself; only in the environment.
+    #[serde(default)]
+    pub signing_key: Option<SecretString>,
     /// Files with X25519 private keys, 64 hex digits each: the one in force and retired ones.
     pub opening_key_files: Vec<PathBuf>,
+    /// The keys themselves; only in the environment.
+    #[serde(default)]
+    pub opening_keys: Vec<SecretString>,
     /// Greatest age of an authentication factor when a query is accepted, in seconds.
     pub max_factor_age: u64,
     /// Hours by which the bank's local time is ahead of UTC.
     pub utc_offset_hours: i8,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -93,17 +103,19 @@ fn covers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeSet<Missing
 }
 
 impl Config {
-    /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
+    /// Loads the defaults, over them `config`, over both the environment.
     ///
     /// # Errors
-    /// Where the first mistake is, and which.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
     }
 
     /// The defaults for `bank`, without file and environment.
     pub fn defaults(bank: &BankId) -> Self {
-        toml::from_str(&format!("bank = \"{bank}\"\n{DEFAULTS}"))
+        let bank = Sources { set: vec![("bank".to_owned(), bank.to_string())], ..Sources::default() };
+        Effective::of::<Self>(&bank)
+            .and_then(|effective| effective.settings())
             .expect("the compiled-in defaults are complete")
     }
 
@@ -132,7 +144,7 @@ impl Config {
 
     /// Checks what types cannot, all of it at once.
     pub(crate) fn check(&self) -> Result<(), Faults> {
-        let mut faults = Vec::new();
+        let mut faults = self.kafka.faults();
         let limits = &self.limits;
         for (key, value) in [
             ("max_factor_age", self.max_factor_age),
@@ -160,6 +172,25 @@ impl Config {
             faults.push(fault.to_string());
         }
         Faults::check(faults)
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "bank-connector";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.connector.{bank}";
+    const SECRETS: &'static [&'static str] = &["signing_key", "opening_keys"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.check().err().map_or_else(Vec::new, Faults::into_lines);
+        faults.extend(self.source().err().map_or_else(Vec::new, Faults::into_lines));
+        Faults::check(faults)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let mut faults = Secrets::faults(self);
+        faults.extend(self.kafka.secret_faults());
+        faults
     }
 }
 

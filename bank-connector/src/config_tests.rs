@@ -83,7 +83,10 @@ fn a_source_that_cannot_be_read_safely_is_refused() {
         sql.faults().join("\n")
     };
     assert_eq!(faults(|_| {}), "");
-    assert!(faults(|sql| sql.url = "mysql://x".into()).contains("only sqlite"));
+    assert!(faults(|sql| sql.url = "mysql://x".into()).contains("only sqlite: and postgres:"));
+    assert_eq!(faults(|sql| sql.url = "postgres://h/d".into()), "");
+    assert!(faults(|sql| sql.url.clear()).contains("one of url, url_file and url_env"));
+    assert!(faults(|sql| sql.url_env = Some("CORE".into())).contains("only one"));
     assert!(faults(|sql| sql.max_rows = 0).contains("max_rows"));
     assert!(faults(|sql| sql.max_rows = 1_000).contains("max_rows"));
     assert!(faults(|sql| sql.statement_timeout_ms = 0).contains("statement_timeout_ms"));

@@ -1,5 +1,8 @@
 //! The bank's keys.
 
+use std::path::Path;
+
+use plumbing::exit::Exit;
 use plumbing::key_file::{self, KeyFileError};
 use schemas::keys::{OpeningKey, SigningKey};
 
@@ -25,27 +28,58 @@ pub enum SecretsError {
     NoOpeningKey,
 }
 
+impl SecretsError {
+    /// The exit code of a process that ends with this error.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::File(error) => error.exit(),
+            Self::NoOpeningKey => Exit::Config,
+        }
+    }
+}
+
 impl Secrets {
     /// Reads the files that `config` names.
     ///
     /// # Errors
     /// Which file, and why.
     pub fn load(config: &Config) -> Result<Self, SecretsError> {
-        let signing_key = key_file::read("signing_key_file", &config.signing_key_file)?;
-        let signing_key = SigningKey::from_seed(&signing_key);
-        let opening_keys = config
-            .opening_key_files
-            .iter()
-            .map(|path| {
-                let raw = key_file::read("opening_key_files", path)?;
-                OpeningKey::from_raw(&raw).map_err(|_| KeyFileError::NotAKey(path.clone()))
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        if opening_keys.is_empty() {
-            return Err(SecretsError::NoOpeningKey);
-        }
-        Ok(Self { signing_key, opening_keys })
+        Ok(Self { signing_key: signing_key(config)?, opening_keys: opening_keys(config)? })
     }
+
+    /// What is wrong with the keys, by their settings.
+    pub(crate) fn faults(config: &Config) -> Vec<String> {
+        let signing = signing_key(config).err().map(|error| format!("signing_key_file: {error}"));
+        let opening = opening_keys(config).err().map(|error| match error {
+            SecretsError::File(error) => format!("opening_key_files: {error}"),
+            SecretsError::NoOpeningKey => error.to_string(),
+        });
+        signing.into_iter().chain(opening).collect()
+    }
+}
+
+fn signing_key(config: &Config) -> Result<SigningKey, KeyFileError> {
+    let (given, path) = (config.signing_key.as_ref(), &config.signing_key_file);
+    let seed = key_file::given_or_read("signing_key", given, "signing_key_file", path)?;
+    Ok(SigningKey::from_seed(&seed))
+}
+
+/// Keys that the environment gives take the place of all files.
+fn opening_keys(config: &Config) -> Result<Vec<OpeningKey>, SecretsError> {
+    let given = config.opening_keys.iter().map(|text| {
+        let raw = key_file::given_or_read("opening_keys", Some(text), "opening_key_files", Path::new(""))?;
+        OpeningKey::from_raw(&raw).map_err(|_| KeyFileError::NotAKeyText("opening_keys"))
+    });
+    let read = config.opening_key_files.iter().map(|path| {
+        let raw = key_file::read("opening_key_files", path)?;
+        OpeningKey::from_raw(&raw).map_err(|_| KeyFileError::NotAKey(path.clone()))
+    });
+    let keys: Vec<_> = if config.opening_keys.is_empty() {
+        read.collect::<Result<_, _>>()?
+    } else {
+        given.collect::<Result<_, _>>()?
+    };
+    if keys.is_empty() { Err(SecretsError::NoOpeningKey) } else { Ok(keys) }
 }
 
 #[cfg(test)]

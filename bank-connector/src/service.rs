@@ -130,6 +130,7 @@ pub async fn start_with_clock(
     };
     let consumer = Consumer::start(&kafka, consuming, Arc::new(connector), None, shutdown)?;
     let (assigned_tx, assigned) = watch::channel(false);
+    consumer.report_to(&lifecycle.health(), "request consumer");
     lifecycle.spawn("bank-connector replier", replying);
     lifecycle.spawn("bank-connector consumer", consume(consumer, assigned_tx, drained));
     tracing::info!(%bank, group = topics.connector_group(&bank), "bank connector started");

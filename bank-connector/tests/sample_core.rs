@@ -11,7 +11,7 @@ use schemas::time::UnixMillis;
 use schemas::wire::{Answer, AnswerKind, CardStatus};
 
 #[allow(dead_code, unreachable_pub, reason = "a public module of another package")]
-#[path = "../../operator/src/sample/core.rs"]
+#[path = "../../operator/src/sample/core/mod.rs"]
 mod sample;
 
 const BANKS: [&str; 14] = [

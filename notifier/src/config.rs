@@ -3,18 +3,22 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plumbing::config::ConfigError;
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Faults, Settings};
+use plumbing::exit::Exit;
 use plumbing::kafka::{Commit, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
+use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::keys::OpeningKey;
 use schemas::topics::Topics;
+use secrecy::SecretString;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::dispatch::{Limits, RECORD_WITHIN};
+
 const DEFAULTS: &str = include_str!("../config.default.toml");
-/// Variables of the environment: `CARDQUERY__KAFKA__BROKERS`.
-const ENV_PREFIX: &str = "CARDQUERY";
 
 /// All settings.
 #[derive(Clone, Debug, Deserialize)]
@@ -24,16 +28,35 @@ pub struct Config {
     pub prefix: String,
     /// Whether what is for development only is allowed.
     pub dev: bool,
+    /// Where it is kept who may send.
+    pub store: StoreConfig,
+    /// How to reach PostgreSQL, for the store that needs it.
+    pub postgres: PostgresConfig,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
     pub registry: RegistryConfig,
     /// Files with the keys that open contacts, each 64 hex digits.
     pub opening_key_files: Vec<PathBuf>,
+    /// The keys themselves; only in the environment.
+    #[serde(default)]
+    pub opening_keys: Vec<SecretString>,
     /// How notices are consumed.
     pub notices: NoticesConfig,
     /// How SMS are sent.
     pub gateway: GatewayConfig,
+}
+
+/// Where it is kept who may send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StoreConfig {
+    /// In PostgreSQL, for any number of instances.
+    Postgres,
+    /// In memory, for one instance; restored from the SMS topic at start.
+    Memory,
 }
 
 /// How notices are consumed.
@@ -46,6 +69,8 @@ pub struct NoticesConfig {
     pub concurrent: usize,
     /// How long SMS in flight may take when the service stops, in milliseconds.
     pub drain_ms: u64,
+    /// How long a claim belongs to the instance that made it, in milliseconds.
+    pub lease_ms: u64,
 }
 
 /// Who remembers how far the group came.
@@ -89,12 +114,12 @@ pub enum SecretsError {
 }
 
 impl Config {
-    /// Defaults, over them `file`, over both the environment.
+    /// Defaults, over them `config`, over both the environment.
     ///
     /// # Errors
-    /// With file, line and column.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
     }
 
     pub(crate) fn topics(&self) -> Topics {
@@ -105,8 +130,69 @@ impl Config {
         Duration::from_millis(self.notices.drain_ms)
     }
 
-    pub(crate) fn gateway_timeout(&self) -> Duration {
-        Duration::from_millis(self.gateway.timeout_ms)
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
+            lease: Duration::from_millis(self.notices.lease_ms),
+        }
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "notifier";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.notifier";
+    const SECRETS: &'static [&'static str] = &["opening_keys"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.kafka.faults();
+        match self.store {
+            StoreConfig::Postgres => faults.extend(self.postgres.faults()),
+            StoreConfig::Memory => {}
+        }
+        if self.notices.concurrent == 0 {
+            faults.push("notices.concurrent: must be at least 1".to_owned());
+        }
+        if self.gateway.timeout_ms == 0 {
+            faults.push("gateway.timeout_ms: must be at least 1".to_owned());
+        }
+        if self.notices.drain_ms <= self.gateway.timeout_ms {
+            faults.push("notices.drain_ms: must be longer than gateway.timeout_ms".to_owned());
+        }
+        if self.notices.drain_ms >= u64::from(self.kafka.session_timeout_ms) {
+            faults.push("notices.drain_ms: must be shorter than kafka.session_timeout_ms".to_owned());
+        }
+        let Limits { gateway_timeout, lease } = self.limits();
+        if lease < gateway_timeout.saturating_add(RECORD_WITHIN) {
+            faults.push(format!(
+                "notices.lease_ms: must be at least {} longer than gateway.timeout_ms",
+                RECORD_WITHIN.as_millis()
+            ));
+        }
+        match (&self.gateway.file, self.dev) {
+            (None, _) => faults.push("gateway.file: no SMS gateway is configured".to_owned()),
+            (Some(_), false) => {
+                faults.push("gateway.file: is for development only and needs dev = true".to_owned());
+            }
+            (Some(_), true) => {}
+        }
+        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
+        Faults::check(faults)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let keys = Secrets::load(self).err().map(|fault| format!("opening_key_files: {fault}"));
+        keys.into_iter().chain(self.kafka.secret_faults()).collect()
+    }
+}
+
+impl SecretsError {
+    /// The exit code of a process that ends with this error.
+    pub const fn exit(&self) -> Exit {
+        match self {
+            Self::File(error) => error.exit(),
+            Self::NotAKey(_) => Exit::BadData,
+        }
     }
 }
 
@@ -123,6 +209,10 @@ impl Secrets {
     /// # Errors
     /// When one cannot be read or holds no key, and when there is none.
     pub fn load(config: &Config) -> Result<Self, SecretsError> {
+        if !config.opening_keys.is_empty() {
+            let opening_keys = config.opening_keys.iter().map(given_key).collect::<Result<_, _>>()?;
+            return Ok(Self { opening_keys });
+        }
         if config.opening_key_files.is_empty() {
             return Err(KeyFileError::NotSet("opening_key_files").into());
         }
@@ -130,6 +220,11 @@ impl Secrets {
             config.opening_key_files.iter().map(|path| opening_key(path)).collect::<Result<_, _>>()?;
         Ok(Self { opening_keys })
     }
+}
+
+fn given_key(text: &SecretString) -> Result<OpeningKey, SecretsError> {
+    let raw = key_file::given_or_read("opening_keys", Some(text), "opening_key_files", Path::new(""))?;
+    OpeningKey::from_raw(&Zeroizing::new(raw)).map_err(|_| KeyFileError::NotAKeyText("opening_keys").into())
 }
 
 fn opening_key(path: &Path) -> Result<OpeningKey, SecretsError> {

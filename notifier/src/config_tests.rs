@@ -4,14 +4,82 @@ fn config() -> Config {
     Config::load(None).expect("the defaults are valid")
 }
 
+/// The defaults with what only the operator knows.
+fn complete() -> Config {
+    let mut config = config();
+    config.postgres.url = Some("postgres://notifier@localhost/cardquery".into());
+    config.registry.roots = [1, 2]
+        .map(|seed| hex::encode(schemas::keys::SigningKey::from_seed(&[seed; 32]).public().to_wire().raw))
+        .into();
+    config
+}
+
+fn faults(change: impl FnOnce(&mut Config)) -> Vec<String> {
+    let mut config = complete();
+    change(&mut config);
+    let told = config.validate().err().map(|faults| faults.to_string()).unwrap_or_default();
+    told.lines().map(ToOwned::to_owned).collect()
+}
+
 #[test]
 fn the_defaults_allow_nothing_that_is_for_development() {
     let config = config();
     assert!(!config.dev);
     assert_eq!(config.gateway.file, None);
-    assert_eq!(config.notices.commit, CommitConfig::Never);
-    assert!(config.gateway_timeout() < config.drain());
-    assert!(config.drain() < Duration::from_millis(config.kafka.session_timeout_ms.into()));
+    assert_eq!(config.store, StoreConfig::Postgres);
+    assert_eq!(config.notices.commit, CommitConfig::Broker);
+}
+
+#[test]
+fn the_defaults_lack_only_the_database_and_the_roots() {
+    assert_eq!(faults(|_| ()), [""; 0]);
+    let missing = config().validate().expect_err("incomplete").to_string();
+    let keys: Vec<_> = missing.lines().filter_map(|fault| fault.split(':').next()).collect();
+    assert_eq!(keys, ["postgres.url", "registry.roots"]);
+}
+
+#[test]
+fn a_store_in_memory_needs_no_database() {
+    let faults = faults(|config| {
+        config.store = StoreConfig::Memory;
+        config.postgres.url = None;
+    });
+    assert_eq!(faults, [""; 0]);
+}
+
+#[test]
+fn times_that_contradict_each_other_are_refused() {
+    let told = |change: fn(&mut Config)| {
+        let faults = faults(change);
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        faults[0].clone()
+    };
+    assert_eq!(
+        told(|config| config.notices.drain_ms = config.gateway.timeout_ms),
+        "notices.drain_ms: must be longer than gateway.timeout_ms"
+    );
+    assert_eq!(
+        told(|config| config.notices.drain_ms = config.kafka.session_timeout_ms.into()),
+        "notices.drain_ms: must be shorter than kafka.session_timeout_ms"
+    );
+    assert_eq!(
+        told(|config| config.notices.lease_ms = config.gateway.timeout_ms + 4_999),
+        "notices.lease_ms: must be at least 5000 longer than gateway.timeout_ms"
+    );
+    let fine = faults(|config| {
+        config.notices.drain_ms = config.gateway.timeout_ms + 1;
+        config.notices.lease_ms = config.gateway.timeout_ms + 5_000;
+    });
+    assert_eq!(fine, [""; 0]);
+}
+
+#[test]
+fn a_service_that_could_do_nothing_is_refused() {
+    let faults = faults(|config| {
+        config.notices.concurrent = 0;
+        config.gateway.timeout_ms = 0;
+    });
+    assert_eq!(faults.len(), 2, "{faults:?}");
 }
 
 #[test]

@@ -14,10 +14,16 @@ use schemas::time::UnixMillis;
 use crate::dispatch::{Contact, Dispatch, SmsLog};
 use crate::domain::phone::Phone;
 use crate::domain::text::Message;
+use crate::edge::now;
+use crate::metric_names;
 use crate::store::Store;
 
 /// How long a notice waits that cannot be handled now.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a notice waits that is sealed to a key of ours that is not here.
+const KEY_AGAIN_AFTER: Duration = Duration::from_secs(30);
+/// How old such a notice may get. Then its SMS fails: the notice topic keeps it for another day only.
+const KEY_WITHIN: Duration = Duration::from_secs(24 * 3_600);
 
 /// Handles notices.
 pub struct Notices<S, L> {
@@ -36,12 +42,22 @@ impl<S: Store, L: SmsLog> Notices<S, L> {
         let (notice, message) = match self.verified(record).await {
             Ok(Ok(verified)) => verified,
             Ok(Err(code)) => return refused(code),
-            Err(error) => {
-                tracing::warn!(position = %record.position, %error, "the registry cannot be read");
-                return Verdict::Retry { after: AGAIN_AFTER, code: Code::KAFKA_UNAVAILABLE.as_str() };
-            }
+            Err(error) => return unreadable_registry(record, &error),
         };
         let reference = &notice.header.reference;
+        match self.key_is_missing(record, &notice).await {
+            Ok(false) => {}
+            Ok(true) => {
+                metrics::counter!(metric_names::NOTICES_WITHOUT_KEY).increment(1);
+                tracing::error!(
+                    query = %reference,
+                    position = %record.position,
+                    "the contact is sealed to a key that the registry lists and opening_key_files does not"
+                );
+                return Verdict::Retry { after: KEY_AGAIN_AFTER, code: Code::KEY_UNKNOWN.as_str() };
+            }
+            Err(error) => return unreadable_registry(record, &error),
+        }
         match self.dispatch.deliver(reference, message, || self.contact(&notice)).await {
             Ok(()) => Verdict::Done,
             Err(not_now) => {
@@ -69,6 +85,23 @@ impl<S: Store, L: SmsLog> Notices<S, L> {
         Ok((notice, message))
     }
 
+    /// Whether the contact is sealed to a key that this notifier ought to have, so that waiting for it makes sense. A key
+    /// that the registry does not list, or lists as revoked, never comes.
+    async fn key_is_missing(&self, record: &Record, notice: &Notice) -> Result<bool, KafkaError> {
+        let appended_at = UnixMillis(record.append_time_ms);
+        let Ok(recipient) = notice.recipient() else { return Ok(false) };
+        if self.keys.iter().any(|key| key.id() == recipient) || now() >= appended_at + KEY_WITHIN {
+            return Ok(false);
+        }
+        let listed = |registry: &Registry| {
+            registry.notifier().is_ok_and(|notifier| notifier.seals_to(recipient, appended_at))
+        };
+        if !listed(&self.registry.get()) {
+            self.registry.catch_up().await?;
+        }
+        Ok(listed(&self.registry.get()))
+    }
+
     fn contact(&self, notice: &Notice) -> Result<Contact, Code> {
         let mut contact = notice.contact(&self.keys).map_err(|_| Code::CONTACT_UNREADABLE)?;
         let language = contact.language().into();
@@ -82,6 +115,11 @@ impl<S: Store, L: SmsLog> Handler for Notices<S, L> {
     async fn handle(&self, batch: &[Record]) -> Vec<Verdict> {
         join_all(batch.iter().map(|record| self.one(record))).await
     }
+}
+
+fn unreadable_registry(record: &Record, error: &KafkaError) -> Verdict {
+    tracing::warn!(position = %record.position, %error, "the registry cannot be read");
+    Verdict::Retry { after: AGAIN_AFTER, code: Code::KAFKA_UNAVAILABLE.as_str() }
 }
 
 fn refused(code: Code) -> Verdict {

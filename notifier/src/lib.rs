@@ -11,7 +11,8 @@
 //! | the states of an SMS | [`domain::sms`] |
 //! | the order that survives a crash | [`dispatch`] |
 //! | what the SMS says | [`domain::text`], `templates/` |
-//! | who may send | [`store`] |
+//! | who may send | [`store`], `migrations/` |
+//! | how far the store reflects the SMS topic | `upkeep.rs` |
 //! | the way to the phone | [`mod@gateway`] |
 
 pub mod config;
@@ -23,6 +24,7 @@ pub mod handler;
 pub mod metric_names;
 mod service;
 pub mod store;
+mod upkeep;
 
 pub use config::{Config, Secrets};
 pub use service::{Running, StartError, gateway, start};

@@ -4,14 +4,21 @@
 pub const SMS: &str = "cardquery_sms_total";
 /// Records of the SMS topic that cannot be read at start, so that nobody knows whose SMS they tell of.
 pub const SMS_RECORDS_UNREADABLE: &str = "cardquery_sms_records_unreadable_total";
+/// Notices that wait because their contact is sealed to a key of ours that this instance does not have.
+pub const NOTICES_WITHOUT_KEY: &str = "cardquery_notices_without_key_total";
 
 /// All of the above, for tests that compare dashboards with reality.
-pub const ALL: &[&str] = &[SMS, SMS_RECORDS_UNREADABLE];
+pub const ALL: &[&str] = &[SMS, SMS_RECORDS_UNREADABLE, NOTICES_WITHOUT_KEY];
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn names_are_the_published_ones() {
-        assert_eq!(super::ALL, ["cardquery_sms_total", "cardquery_sms_records_unreadable_total"]);
+        let published = [
+            "cardquery_sms_total",
+            "cardquery_sms_records_unreadable_total",
+            "cardquery_notices_without_key_total",
+        ];
+        assert_eq!(super::ALL, published);
     }
 }

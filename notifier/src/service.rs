@@ -4,12 +4,16 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plumbing::config::{Faults, Settings as _};
 use plumbing::exit::Exit;
-use plumbing::kafka::{Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer};
+use plumbing::kafka::{
+    Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
+};
 use plumbing::lifecycle::Lifecycle;
+use plumbing::postgres::{PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 
-use crate::config::{Config, Secrets};
+use crate::config::{Config, Secrets, StoreConfig};
 use crate::dispatch::{Dispatch, Found, NotNow};
 use crate::edge::sms_topic;
 use crate::edge::sms_topic::SmsTopic;
@@ -17,6 +21,9 @@ use crate::gateway::Gateway;
 use crate::gateway::file::{FileGateway, FileGatewayError};
 use crate::handler::Notices;
 use crate::store::memory::Memory;
+use crate::store::postgres::Postgres;
+use crate::store::{Store, StoreError};
+use crate::upkeep::{self, Rewound};
 
 /// Older records leave no copy among the dead letters, which would outlive the sealed contact.
 const DEAD_LETTER_MAX_AGE: Duration = Duration::from_secs(2 * 24 * 3600);
@@ -25,13 +32,16 @@ const DEAD_LETTER_MAX_AGE: Duration = Duration::from_secs(2 * 24 * 3600);
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Running {
-    /// What the SMS topic said at start.
+    /// What the SMS topic said at start that the store was not known to reflect.
     pub found: Found,
 }
 
 /// Why the service does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// The settings are wrong.
+    #[error(transparent)]
+    Config(#[from] Faults),
     /// No way to the phone.
     #[error("no SMS gateway is configured")]
     NoGateway,
@@ -44,20 +54,33 @@ pub enum StartError {
     /// Kafka cannot be used.
     #[error(transparent)]
     Kafka(#[from] KafkaError),
+    /// The store cannot be had.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
     /// What was found in the SMS topic cannot be written down.
-    #[error("SMS without an outcome cannot be written down")]
+    #[error("what the SMS topic says cannot be written down")]
     Recovery(#[from] NotNow),
+    /// How far the store reflects the SMS topic cannot be read or written down.
+    #[error("the progress in the SMS topic cannot be kept")]
+    Progress(#[from] StoreError),
+    /// Somebody restores the store just now.
+    #[error(transparent)]
+    Rewound(#[from] Rewound),
 }
 
 impl StartError {
     /// The exit code of a process that ends with this error.
     pub fn exit(&self) -> Exit {
         match self {
-            Self::NoGateway | Self::FileGateway(FileGatewayError::NotInDevelopment) => Exit::Config,
+            Self::Config(_) | Self::NoGateway | Self::FileGateway(FileGatewayError::NotInDevelopment) => {
+                Exit::Config
+            }
             Self::FileGateway(FileGatewayError::Open { .. }) => Exit::CannotCreate,
             Self::Registry(error) => error.exit(),
             Self::Kafka(error) => error.exit(),
-            Self::Recovery(_) => Exit::Unavailable,
+            Self::Postgres(error) => error.exit(),
+            Self::Recovery(_) | Self::Progress(_) => Exit::Unavailable,
+            Self::Rewound(_) => Exit::TryAgain,
         }
     }
 }
@@ -71,25 +94,51 @@ pub async fn gateway(config: &Config) -> Result<Arc<dyn Gateway>, StartError> {
     Ok(Arc::new(FileGateway::open(path, config.dev).await?))
 }
 
-/// Starts the service. It first reads the SMS topic to its end, and subscribes to notices only when every claim that
-/// it found there has an outcome. Notices that were published before or are published after the return are handled.
+/// Starts the service. It first reads what its store may not know of the SMS topic, and subscribes to notices only when
+/// every claim that it found there has an outcome or a holder. Notices that were published before or are published after
+/// the return are handled.
 ///
 /// # Errors
-/// When a setting cannot be used or Kafka does not answer.
+/// When a setting cannot be used, or Kafka or PostgreSQL does not answer.
 pub async fn start(
     config: Config,
     secrets: Secrets,
     gateway: Arc<dyn Gateway>,
     lifecycle: &mut Lifecycle,
 ) -> Result<Running, StartError> {
+    config.validate()?;
+    match config.store {
+        StoreConfig::Memory => {
+            start_on(Arc::new(Memory::default()), config, secrets, gateway, lifecycle).await
+        }
+        StoreConfig::Postgres => {
+            let pool = config.postgres.pool("notifier.store", config.postgres.connections)?;
+            wait_until_up(&pool, UP_WITHIN).await?;
+            let store = Postgres::open(pool).await?;
+            start_on(store, config, secrets, gateway, lifecycle).await
+        }
+    }
+}
+
+async fn start_on<S: Store + Clone>(
+    store: S,
+    config: Config,
+    secrets: Secrets,
+    gateway: Arc<dyn Gateway>,
+    lifecycle: &mut Lifecycle,
+) -> Result<Running, StartError> {
     let topics = config.topics();
+    let sms = topics.sms();
     let kafka = &config.kafka;
     let registry = registry::follow(kafka, topics.registry(), &config.registry, lifecycle).await?;
 
     let producer = Producer::new(kafka)?;
-    let (log, broken) = SmsTopic::new(producer.clone(), topics.sms());
-    let dispatch = Dispatch::new(Memory::default(), log, gateway, config.gateway_timeout());
-    let found = dispatch.recover(sms_topic::read(kafka, topics.sms()).await?).await?;
+    let (log, broken) = SmsTopic::new(producer.clone(), sms.clone());
+    let dispatch = Dispatch::new(store.clone(), log, gateway, config.limits());
+    let known = store.progress(&sms).await?;
+    let (ledger, read) = sms_topic::read(kafka, sms.clone(), known.clone()).await?;
+    let found = dispatch.recover(ledger).await?;
+    let known = upkeep::advance(&store, &sms, &known, read).await?.ok_or(Rewound)?;
     tracing::info!(ended = found.ended, unfinished = found.unfinished, "SMS topic read");
 
     let group_id = topics.group("notifier");
@@ -107,7 +156,12 @@ pub async fn start(
     };
     let handler = Arc::new(Notices::new(registry, secrets.opening_keys, dispatch));
     let consumer = Consumer::start(kafka, consumer, handler, Some(dead_letters), lifecycle.token())?;
+    consumer.report_to(&lifecycle.health(), "notice consumer");
     lifecycle.spawn("notifier-consumer", consumer.stopped());
+    let stopping = lifecycle.token().cancelled_owned();
+    let upkeep = upkeep::keep(store, Watermarks::new(kafka)?, sms, known, stopping);
+    lifecycle
+        .spawn("notifier-upkeep", async { upkeep.await.map_err(|rewound| Exit::TryAgain.because(rewound)) });
     lifecycle.spawn("notifier-sms-topic", watch(broken, lifecycle.token().cancelled_owned()));
     Ok(Running { found })
 }

@@ -3,7 +3,19 @@
 //! | to find | look in |
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
+//! | the whole system on real servers, one process per service and bank | [`local`] |
+//! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
+//! | making a cluster match the table of topics | [`topics`] |
+//! | the table's access lists and topics in other tools' words | [`render`] |
+//! | writing and reading registry entries | [`registry`] |
+//! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
+pub mod config;
 pub mod demo;
+pub mod local;
+pub mod registry;
+pub mod render;
 pub mod sample;
+pub mod submit;
+pub mod topics;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::demo;
+use cardquery::{demo, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -19,6 +19,16 @@ struct Args {
 enum Command {
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
+    Registry(registry::options::Options),
+    /// Prints access lists or topics and users in another tool's words.
+    Render(render::Options),
+    /// Runs the whole system on the local stack, each service and sample bank as a process.
+    Run(local::run::options::Options),
+    /// Sends a query of a sample person to a running system, and follows it to the opened report and the SMS.
+    Submit(submit::options::Options),
+    /// Makes a cluster match the table of topics, access lists and users.
+    Topics(topics::options::Options),
 }
 
 #[tokio::main]
@@ -27,12 +37,15 @@ async fn main() -> ExitCode {
 }
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
+    // What a command prints tells what its caller wants to know; RUST_LOG shows the rest.
+    telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
-        Command::Demo(options) => {
-            // The progress lines tell what a newcomer wants to know; RUST_LOG shows the rest.
-            telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
-            demo::run(&options).await?;
-        }
+        Command::Demo(options) => demo::run(&options).await?,
+        Command::Registry(options) => registry::run(options).await?,
+        Command::Render(options) => render::run(&options)?,
+        Command::Run(options) => local::run::run(&options).await?,
+        Command::Submit(options) => submit::run(&options).await?,
+        Command::Topics(options) => return topics::run(options).await,
     }
     Ok(Exit::Ok.into())
 }

@@ -1,54 +1,227 @@
 //! The outermost layer of every service's `main`: command line in, exit code out.
+//!
+//! | command | does |
+//! |---|---|
+//! | none | runs the service until a signal |
+//! | `config check` | prints every mistake of the settings, or what was checked; asks no server |
+//! | `config explain <key>` | the value, and every layer that set it |
+//! | `config show` | what is in force, as TOML |
+//!
+//! No secret is printed by any of them.
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::future::Future;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::admin::{self, AdminConfig};
+use crate::config::{Effective, Settings, Sources};
 use crate::exit::{Exit, Failure};
+use crate::lifecycle::{Lifecycle, Signals};
+use crate::telemetry;
+
+/// A service, as its process sees it.
+pub trait Service {
+    /// What it does, in a line.
+    const ABOUT: &'static str;
+    /// Its settings.
+    type Config: Settings + Debug;
+    /// Flags of its own; [`NoFlags`] for none.
+    type Flags: Args;
+
+    /// Takes over what only the command line says.
+    fn adjust(_config: &mut Self::Config, _flags: &Self::Flags) {}
+
+    /// Where its admin listener listens.
+    fn admin(config: &Self::Config) -> &AdminConfig;
+
+    /// Starts it with settings that break no rule; returns when it does its work. When a signal to stop comes before
+    /// that, the future is dropped.
+    fn start(
+        config: Self::Config,
+        lifecycle: &mut Lifecycle,
+    ) -> impl Future<Output = Result<(), Failure>> + Send;
+}
+
+/// A service without flags of its own.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct NoFlags {}
+
+#[derive(Parser)]
+#[command(version)]
+struct Line<F: Args> {
+    #[command(flatten)]
+    service: ServiceArgs,
+    #[command(flatten)]
+    flags: F,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Looks at the settings; starts nothing.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Prints every mistake with its file, line and column.
+    Check,
+    /// Prints a setting, or all below a section, and every layer that set it.
+    Explain {
+        /// Dotted key.
+        key: String,
+    },
+    /// Prints the settings in force as TOML, without secrets.
+    Show,
+}
 
 /// What every service's command line takes.
 #[derive(Clone, Debug, clap::Args)]
 pub struct ServiceArgs {
-    /// Settings that differ from the defaults.
-    #[arg(short, long, value_name = "FILE")]
+    /// Settings that differ from the defaults: a file, or a folder with one named after the service. The files in
+    /// conf.d beside it go over it.
+    #[arg(short, long, value_name = "PATH", global = true)]
     pub config: Option<PathBuf>,
+    /// One setting by its dotted key.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = assignment, global = true)]
+    pub set: Vec<(String, String)>,
+    /// A property of librdkafka.
+    #[arg(short = 'X', value_name = "PROPERTY=VALUE", value_parser = assignment, global = true)]
+    pub properties: Vec<(String, String)>,
     /// Seconds to finish what is in flight after a signal to stop.
-    #[arg(long, default_value = "60", value_parser = seconds)]
+    #[arg(long, default_value = "60", value_parser = seconds, global = true)]
     pub grace: Duration,
+}
+
+impl ServiceArgs {
+    /// The layers of settings that the command line names, and the environment of the process.
+    pub fn sources(&self) -> Sources {
+        let properties =
+            self.properties.iter().map(|(key, value)| (format!("kafka.properties.{key}"), value.clone()));
+        Sources {
+            set: self.set.iter().cloned().chain(properties).collect(),
+            ..Sources::new(self.config.as_deref())
+        }
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     text.parse().map(Duration::from_secs).map_err(|_| "a whole number of seconds".to_owned())
 }
 
-/// Parses the command line, runs the service, and says on standard error why it failed, with all causes.
+fn assignment(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("a key, an equals sign and a value")?;
+    Ok((key.trim().to_owned(), value.to_owned()))
+}
+
+/// Runs the service `S` as its command line says: all that a service's `main` does.
+pub async fn serve<S: Service>() -> ExitCode {
+    let name = <S::Config as Settings>::SERVICE;
+    let command = Line::<S::Flags>::command().name(name).about(S::ABOUT);
+    let line = command.try_get_matches().and_then(|matches| Line::<S::Flags>::from_arg_matches(&matches));
+    end(name, line, async |line| match &line.command {
+        None => run::<S>(&line).await,
+        Some(Command::Config(command)) => look::<S>(&line, command).map(|()| ExitCode::SUCCESS),
+    })
+    .await
+}
+
+/// Parses the command line, runs a program, and says on standard error why it failed, with all causes.
 ///
-/// Logs may not be set up when a service fails to start, and whoever starts it by hand reads standard error.
+/// Logs may not be set up when a program fails to start, and whoever starts it by hand reads standard error.
 pub async fn main<A, F>(name: &str, run: impl FnOnce(A) -> F) -> ExitCode
 where
     A: Parser,
     F: Future<Output = Result<ExitCode, Failure>>,
 {
-    let args = match A::try_parse() {
-        Ok(args) => args,
+    end(name, A::try_parse(), run).await
+}
+
+async fn end<A, F>(name: &str, line: Result<A, clap::Error>, run: impl FnOnce(A) -> F) -> ExitCode
+where
+    F: Future<Output = Result<ExitCode, Failure>>,
+{
+    let line = match line {
+        Ok(line) => line,
         Err(told) => {
             let exit = if told.use_stderr() { Exit::Usage } else { Exit::Ok };
             return told.print().map_or(Exit::Software, |()| exit).into();
         }
     };
-    match run(args).await {
+    match run(line).await {
         Ok(code) => code,
         Err(failure) => {
+            let text = causes(&failure);
+            // A mistake in the settings begins with its own place.
+            let text = if failure.exit() == Exit::Config { text } else { format!("{name}: {text}") };
             // Nobody is left to be told when standard error is closed.
-            let _ = writeln!(std::io::stderr(), "{name}: {}", causes(&failure));
+            let _ = writeln!(std::io::stderr(), "{text}");
             Exit::of(&failure).into()
         }
     }
+}
+
+async fn run<S: Service>(line: &Line<S::Flags>) -> Result<ExitCode, Failure> {
+    let service = <S::Config as Settings>::SERVICE;
+    let effective = effective::<S>(line)?;
+    let config: S::Config = effective
+        .checked(|config| S::adjust(config, &line.flags))
+        .map_err(|error| error.exit().because(error))?;
+    let log = telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
+    let metrics = telemetry::install_metrics().map_err(|error| Exit::Software.because(error))?;
+    telemetry::say_build(service);
+    tracing::info!(?config, "starting");
+
+    let mut signals = Signals::listen().map_err(|error| Exit::Software.because(error))?;
+    let mut lifecycle = Lifecycle::new();
+    let process = admin::Process { service, metrics, log };
+    admin::start(S::admin(&config), process, &mut lifecycle)
+        .await
+        .map_err(|error| Exit::CannotCreate.because(error))?;
+    tokio::select! {
+        started = S::start(config, &mut lifecycle) => started?,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping before the start was over");
+            return Ok(lifecycle.drain(signals, line.service.grace).await);
+        }
+    }
+    lifecycle.health().set_started();
+    tracing::info!("started");
+    Ok(lifecycle.run(signals, line.service.grace).await)
+}
+
+fn effective<S: Service>(line: &Line<S::Flags>) -> Result<Effective, Failure> {
+    Effective::of::<S::Config>(&line.service.sources()).map_err(|error| error.exit().because(error))
+}
+
+fn look<S: Service>(line: &Line<S::Flags>, command: &ConfigCommand) -> Result<(), Failure> {
+    let effective = effective::<S>(line)?;
+    let text = match command {
+        ConfigCommand::Check => {
+            effective
+                .checked_with_secrets::<S::Config>(|config| S::adjust(config, &line.flags))
+                .map_err(|error| error.exit().because(error))?;
+            format!(
+                "{}: keys, types, rules, librdkafka's properties and files of secrets are right; files read: {}, \
+                 servers asked: none\n",
+                <S::Config as Settings>::SERVICE,
+                effective.files()
+            )
+        }
+        ConfigCommand::Explain { key } => effective
+            .explain(key)
+            .ok_or_else(|| Exit::BadData.because(format!("{key}: no layer sets such a key")))?,
+        ConfigCommand::Show => effective.show(),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(|error| Exit::Software.because(error))
 }
 
 /// An error and everything that caused it, on one line.

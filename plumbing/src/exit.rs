@@ -120,6 +120,13 @@ pub struct Failure {
     error: Box<dyn Error + Send + Sync>,
 }
 
+impl Failure {
+    /// The exit code of a process that ends with this error.
+    pub const fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)

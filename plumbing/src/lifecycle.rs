@@ -12,6 +12,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::exit::Exit;
+use crate::health::Health;
 
 type PartError = Box<dyn Error + Send + Sync>;
 
@@ -21,6 +22,8 @@ pub struct Lifecycle {
     token: CancellationToken,
     parts: JoinSet<(&'static str, Result<(), PartError>)>,
     running: Vec<&'static str>,
+    attendants: JoinSet<()>,
+    health: Health,
     exit: Exit,
 }
 
@@ -33,12 +36,29 @@ impl Default for Lifecycle {
 impl Lifecycle {
     /// No parts yet.
     pub fn new() -> Self {
-        Self { token: CancellationToken::new(), parts: JoinSet::new(), running: Vec::new(), exit: Exit::Ok }
+        Self {
+            token: CancellationToken::new(),
+            parts: JoinSet::new(),
+            running: Vec::new(),
+            attendants: JoinSet::new(),
+            health: Health::default(),
+            exit: Exit::Ok,
+        }
     }
 
     /// The token that every part watches.
     pub fn token(&self) -> CancellationToken {
         self.token.clone()
+    }
+
+    /// Where parts say how they are.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
+    /// Runs something beside the parts until all of them have ended. Nothing waits for it.
+    pub fn attend(&mut self, attendant: impl Future<Output = ()> + Send + 'static) {
+        self.attendants.spawn(attendant);
     }
 
     /// Starts a part. Its name appears in logs, also when it has not ended within the grace.
@@ -52,20 +72,29 @@ impl Lifecycle {
 
     /// Runs until SIGTERM, SIGINT, the end of all parts or the failure of one; then drains for at
     /// most `grace`. A second signal ends the process at once with exit code 1.
-    pub async fn run_until_signal(mut self, grace: Duration) -> ExitCode {
-        let mut signals = match Signals::listen() {
-            Ok(signals) => signals,
+    pub async fn run_until_signal(self, grace: Duration) -> ExitCode {
+        match Signals::listen() {
+            Ok(signals) => self.run(signals, grace).await,
             Err(error) => {
                 tracing::error!(%error, "signals cannot be received");
-                return Exit::Software.into();
+                Exit::Software.into()
             }
-        };
+        }
+    }
+
+    /// As [`Lifecycle::run_until_signal`], with signals that are listened to already.
+    pub(crate) async fn run(mut self, mut signals: Signals, grace: Duration) -> ExitCode {
         let token = self.token();
         tokio::select! {
             name = signals.next() => tracing::info!(signal = name, "stopping"),
             () = token.cancelled() => {}
             () = self.all_ended() => {}
         }
+        self.drain(signals, grace).await
+    }
+
+    /// Stops, and listens for a second signal meanwhile.
+    pub(crate) async fn drain(self, mut signals: Signals, grace: Duration) -> ExitCode {
         tokio::select! {
             exit = self.stop(grace) => exit.into(),
             name = signals.next() => {
@@ -78,6 +107,7 @@ impl Lifecycle {
     /// Cancels all parts and waits for them, at most `grace`. For programs that host several
     /// services in one process.
     pub async fn stop(mut self, grace: Duration) -> Exit {
+        self.health.set_stopping();
         self.token.cancel();
         if tokio::time::timeout(grace, self.all_ended()).await.is_err() {
             tracing::error!(parts = ?self.running, "not ended within the grace");
@@ -122,20 +152,37 @@ impl Lifecycle {
     }
 }
 
-struct Signals {
+/// The signals that a process listens to.
+#[derive(Debug)]
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    /// Receives them from now on; they do not end the process any more.
+    ///
+    /// # Errors
+    /// When the operating system refuses.
+    pub fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Waits for the next signal to stop, and returns its name.
+    pub async fn next(&mut self) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => {
+                    tracing::info!("nothing to reload: settings are read at start, PUT /admin/log changes the log level");
+                }
+            }
         }
     }
 }

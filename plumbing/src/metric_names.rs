@@ -25,6 +25,8 @@ pub const RECORDS_PRODUCED: &str = "cardquery_records_produced_total";
 pub const OUTBOX_ROWS: &str = "cardquery_outbox_rows_total";
 /// Failed calls to the outbox store.
 pub const OUTBOX_ERRORS: &str = "cardquery_outbox_errors_total";
+/// Always 1; labels `role` and `version` say what runs.
+pub const BUILD_INFO: &str = "cardquery_build_info";
 
 /// All of the above, for tests that compare dashboards with reality.
 pub const ALL: &[&str] = &[
@@ -40,6 +42,7 @@ pub const ALL: &[&str] = &[
     RECORDS_PRODUCED,
     OUTBOX_ROWS,
     OUTBOX_ERRORS,
+    BUILD_INFO,
 ];
 
 #[cfg(test)]
@@ -64,6 +67,7 @@ mod tests {
                 "cardquery_records_produced_total",
                 "cardquery_outbox_rows_total",
                 "cardquery_outbox_errors_total",
+                "cardquery_build_info",
             ]
         );
     }

@@ -9,25 +9,33 @@
 //! What must never happen here: a row is marked before Kafka has its record. A crash in between
 //! sends it again, under the same message id; readers drop the second one. Rows are leased and
 //! marked, never read by an id cursor: a cursor skips rows whose transaction commits late.
+//!
+//! Each row is marked when its own answer comes, and more rows are leased meanwhile: a partition without a leader holds
+//! up its own rows only.
 
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::kafka::{OutRecord, Position, ProduceError, Producer, Refusal};
 use crate::metric_names;
 
-/// Most rows per round. librdkafka's queue holds far more, so it never is the brake.
+/// Most rows per lease.
 const LEASE_MAX: usize = 1_000;
+/// Most rows that wait for their answers. librdkafka's queue holds far more, so it never is the brake; and a partition
+/// without a leader takes long to fill this.
+const IN_FLIGHT_MAX: usize = 10_000;
 /// Longer than the producer's `message.timeout.ms`: no row is leased again while its record can
 /// still be written.
 const LEASE: Duration = Duration::from_secs(180);
-/// Rounds in a row that may fail at the store before the relay gives up.
+/// Calls in a row that may fail at the store before the relay gives up.
 const STORE_FAILURES_MAX: u32 = 10;
 
 /// A store of records that wait to be produced.
@@ -108,14 +116,6 @@ impl Sink for Producer {
     }
 }
 
-/// What is worth doing after a round.
-enum Round {
-    /// Something was published: there may be more, also rows that waited for an older one of their key.
-    More,
-    /// Nothing to do, or nothing that works now.
-    Rest,
-}
-
 async fn relay_into<O: Outbox, S: Sink>(
     outbox: &O,
     sink: &S,
@@ -123,86 +123,126 @@ async fn relay_into<O: Outbox, S: Sink>(
     idle: Duration,
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {
+    let send = async |Leased { id, record }: Leased| (id, sink.send(record).await);
+    let mut in_flight = FuturesUnordered::new();
+    let mut marks = Marks::default();
     let mut failures = 0;
-    // A round is never dropped half-way: only between two of them is the token looked at.
-    while !shutdown.is_cancelled() {
-        match round(outbox, sink).await {
-            Ok(Round::More) => {
-                failures = 0;
-                continue;
-            }
-            Ok(Round::Rest) => failures = 0,
-            Err(RelayError::Outbox(error)) => {
-                failures += 1;
-                metrics::counter!(metric_names::OUTBOX_ERRORS).increment(1);
-                if failures >= STORE_FAILURES_MAX {
-                    return Err(error.into());
-                }
-                tracing::warn!(error = %error.0, failures, "outbox round failed");
-            }
-            Err(error @ RelayError::Producer(_)) => return Err(error),
+    let (mut due, mut look_at, mut rest_until) = (true, Instant::now(), Instant::now());
+    let mut dead = None;
+    // A call to the store is never dropped half-way: in `select!` there are only answers of Kafka, and those that are not
+    // there yet stay in flight.
+    loop {
+        let stopping = dead.is_some() || shutdown.is_cancelled();
+        let resting = Instant::now() < rest_until;
+        let mut called = Ok(());
+        if !resting && !marks.is_empty() {
+            // Rows that waited for an older one of their key can be leased now. After a refusal the relay rests first.
+            let news = !marks.published.is_empty() && marks.released.is_empty();
+            called = marks.settle(outbox).await;
+            due |= news && called.is_ok();
         }
+        let room = LEASE_MAX.min(IN_FLIGHT_MAX - in_flight.len());
+        if called.is_ok() && !resting && due && !stopping && room > 0 {
+            look_at = Instant::now() + idle;
+            due = false;
+            called = outbox.lease(room, LEASE).await.map(|rows| {
+                // A full lease is followed by the next one.
+                due = rows.len() == room;
+                in_flight.extend(rows.into_iter().map(&send));
+                failures = 0;
+            });
+        }
+        if let Err(error) = called {
+            failures += 1;
+            metrics::counter!(metric_names::OUTBOX_ERRORS).increment(1);
+            if failures >= STORE_FAILURES_MAX {
+                return Err(error.into());
+            }
+            tracing::warn!(error = %error.0, failures, "outbox store failed");
+            rest_until = Instant::now() + idle;
+            continue;
+        }
+        if stopping && in_flight.is_empty() && marks.is_empty() {
+            break;
+        }
+        let may_lease = !resting && !stopping && in_flight.len() < IN_FLIGHT_MAX;
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = wake.notified(), if failures == 0 => {}
-            () = tokio::time::sleep(idle) => {}
+            biased;
+            Some((id, outcome)) = in_flight.next() => {
+                marks.take(id, outcome, &mut dead);
+                while let Some(Some((id, outcome))) = in_flight.next().now_or_never() {
+                    marks.take(id, outcome, &mut dead);
+                }
+            }
+            () = std::future::ready(()), if may_lease && due => {}
+            () = wake.notified(), if may_lease => due = true,
+            () = tokio::time::sleep_until(look_at), if may_lease => due = true,
+            () = tokio::time::sleep_until(rest_until), if resting => due = true,
+            () = shutdown.cancelled(), if !stopping => {}
         }
     }
-    Ok(())
+    dead.map_or(Ok(()), |error| Err(RelayError::Producer(error)))
 }
 
-async fn round<O: Outbox, S: Sink>(outbox: &O, sink: &S) -> Result<Round, RelayError> {
-    let rows = outbox.lease(LEASE_MAX, LEASE).await?;
-    let outcomes =
-        join_all(rows.into_iter().map(async |Leased { id, record }| (id, sink.send(record).await))).await;
+/// What the store has to be told.
+#[derive(Default)]
+struct Marks {
+    published: Vec<u64>,
+    parked: Vec<(u64, &'static str)>,
+    released: Vec<u64>,
+}
 
-    let mut published = Vec::new();
-    let mut released = Vec::new();
-    let mut parked = Vec::new();
-    let mut dead = None;
-    for (id, outcome) in outcomes {
-        match outcome {
-            Ok(_) => published.push(id),
+impl Marks {
+    fn take(&mut self, id: u64, outcome: Result<Position, ProduceError>, dead: &mut Option<ProduceError>) {
+        let word = match outcome {
+            Ok(_) => {
+                self.published.push(id);
+                "published"
+            }
             // An access list is mended by an operator; a row that was put aside would then be lost.
             Err(ProduceError::Permanent(Refusal::Denied(text))) => {
                 tracing::error!(id, text, "outbox row denied");
-                released.push(id);
+                self.released.push(id);
+                "released"
             }
             Err(error @ ProduceError::Permanent(_)) => {
                 tracing::error!(id, %error, "outbox row parked");
-                parked.push((id, error.kind()));
+                self.parked.push((id, error.kind()));
+                "parked"
             }
             Err(ProduceError::Ambiguous(text)) => {
                 tracing::warn!(id, text, "outbox row not acknowledged");
-                released.push(id);
+                self.released.push(id);
+                "released"
             }
             Err(error @ ProduceError::Fatal(_)) => {
-                released.push(id);
-                dead = Some(error);
+                self.released.push(id);
+                *dead = Some(error);
+                "released"
             }
+        };
+        metrics::counter!(metric_names::OUTBOX_ROWS, "outcome" => word).increment(1);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.published.is_empty() && self.parked.is_empty() && self.released.is_empty()
+    }
+
+    /// Tells the store, what Kafka has first: a failure behind it costs no duplicate then. What was told is forgotten.
+    async fn settle<O: Outbox>(&mut self, outbox: &O) -> Result<(), OutboxError> {
+        if !self.published.is_empty() {
+            outbox.published(&self.published).await?;
+            self.published.clear();
         }
-    }
-
-    // What Kafka has is marked first: a failure behind it costs no duplicate then.
-    if !published.is_empty() {
-        outbox.published(&published).await?;
-    }
-    for (id, code) in &parked {
-        outbox.park(*id, code).await?;
-    }
-    if !released.is_empty() {
-        outbox.release(&released).await?;
-    }
-    for (outcome, rows) in
-        [("published", published.len()), ("parked", parked.len()), ("released", released.len())]
-    {
-        metrics::counter!(metric_names::OUTBOX_ROWS, "outcome" => outcome).increment(rows as u64);
-    }
-
-    match dead {
-        Some(error) => Err(RelayError::Producer(error)),
-        None if !published.is_empty() && released.is_empty() => Ok(Round::More),
-        None => Ok(Round::Rest),
+        while let Some((id, code)) = self.parked.last() {
+            outbox.park(*id, code).await?;
+            self.parked.pop();
+        }
+        if !self.released.is_empty() {
+            outbox.release(&self.released).await?;
+            self.released.clear();
+        }
+        Ok(())
     }
 }
 

@@ -9,14 +9,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use schemas::keys::VerifyingKey;
-use schemas::registry::{ROOT_SIGNATURES, Registry, SeenVersions};
+use schemas::registry::{ROOT_SIGNATURES, Registry, SeenVersions, is_sample_root};
 use schemas::time::UnixMillis;
 use schemas::wire::{KeyAlgorithm, PublicKey};
 use serde::Deserialize;
 
 pub use self::seen_file::SeenFileError;
 use crate::exit::Exit;
-use crate::kafka::{Changes, Fold, KafkaConfig, KafkaError, Record};
+use crate::kafka::{Changes, Fold, KafkaConfig, KafkaError, Next, Record};
 use crate::lifecycle::Lifecycle;
 
 /// Whom to trust: the `[registry]` section of every service.
@@ -25,6 +25,9 @@ use crate::lifecycle::Lifecycle;
 pub struct RegistryConfig {
     /// Public root keys, Ed25519, 64 hex digits each.
     pub roots: Vec<String>,
+    /// Whether a root of the sample registry may be one of them. Its private half is public: only for a demonstration.
+    #[serde(default)]
+    pub allow_sample_roots: bool,
     /// File of the highest registry version seen per party, written here. A service that can be shown a topic from
     /// long ago needs it; the hub's own services read the hub's own topic and do without.
     #[serde(default)]
@@ -40,6 +43,12 @@ pub enum RootsError {
     /// The same key again.
     #[error("registry.roots[{0}]: named twice")]
     Twice(usize),
+    /// Everybody has its private half.
+    #[error(
+        "registry.roots[{0}]: a root key of the sample registry, whose private half is public; \
+         registry.allow_sample_roots = true allows it for a demonstration"
+    )]
+    Sample(usize),
     /// No entry could be accepted.
     #[error("registry.roots: at least {ROOT_SIGNATURES} are needed")]
     TooFew,
@@ -56,6 +65,9 @@ impl RegistryConfig {
             let root = verifying_key(text).ok_or(RootsError::NotAKey(index))?;
             if roots.contains(&root) {
                 return Err(RootsError::Twice(index));
+            }
+            if is_sample_root(&root) && !self.allow_sample_roots {
+                return Err(RootsError::Sample(index));
             }
             roots.push(root);
         }
@@ -113,6 +125,10 @@ pub async fn follow(
         None => SeenVersions::default(),
     };
     let registry = Fold::start(kafka, topic, Registry::new(roots, seen), take, lifecycle.token()).await?;
+    registry.report_to(&lifecycle.health(), "registry");
+    let watched = registry.clone();
+    // Who goes on with a registry that is not kept up trusts keys that were revoked.
+    lifecycle.spawn("registry reader", async move { watched.failed().await });
     if let Some(path) = config.seen_file.clone() {
         // One snapshot for file and comparison: an entry that comes while it is written counts as a change.
         let (first, changes, token) = (registry.get(), registry.changes(), lifecycle.token());
@@ -126,11 +142,17 @@ pub async fn follow(
     Ok(registry)
 }
 
-fn take(registry: &mut Registry, record: Record) {
+fn take(registry: &mut Registry, record: Record) -> Next {
     let key = record.key.as_deref().unwrap_or_default();
-    if let Err(code) = registry.apply(key, &record.value, UnixMillis(record.append_time_ms)) {
-        tracing::warn!(%code, position = %record.position, "registry entry refused");
+    let Err(code) = registry.apply(key, &record.value, UnixMillis(record.append_time_ms)) else {
+        return Next::On;
+    };
+    tracing::warn!(%code, position = %record.position, "registry entry refused");
+    if registry.begins_again() {
+        tracing::info!("registry read again: versions before the refused one may have been compacted away");
+        return Next::FromBeginning;
     }
+    Next::On
 }
 
 async fn keep_seen(
@@ -144,28 +166,9 @@ async fn keep_seen(
             kept = registry;
         }
     }
-    Err(KafkaError::Stopped.into())
+    // Why the reader ended is told by the part that waits for it.
+    Ok(())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use schemas::keys::SigningKey;
-
-    fn root(seed: u8) -> String {
-        hex::encode(SigningKey::from_seed(&[seed; 32]).public().to_wire().raw)
-    }
-
-    fn roots(texts: &[String]) -> Result<usize, RootsError> {
-        RegistryConfig { roots: texts.to_vec(), seen_file: None }.roots().map(|roots| roots.len())
-    }
-
-    #[test]
-    fn two_different_root_keys_are_needed_and_every_one_must_be_a_key() {
-        assert_eq!(roots(&[root(1), root(2)]), Ok(2));
-        assert_eq!(roots(&[root(1)]), Err(RootsError::TooFew));
-        assert_eq!(roots(&[root(1), root(1)]), Err(RootsError::Twice(1)));
-        assert_eq!(roots(&[root(1), "00".repeat(32)]), Err(RootsError::NotAKey(1)));
-        assert_eq!(roots(&[root(1), "hunter2".into()]), Err(RootsError::NotAKey(1)));
-    }
-}
+mod tests;

@@ -8,10 +8,12 @@ use std::io::IsTerminal;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
+
+use crate::metric_names;
 
 mod json_line;
 
@@ -43,7 +45,7 @@ pub enum TelemetryError {
 
 /// Sets up logs to standard error for the whole process: JSON unless it is a terminal, filtered by
 /// `RUST_LOG`, or by `default` (`info` for a service) without it.
-pub fn init_logs(default: &str) -> Result<(), TelemetryError> {
+pub fn init_logs(default: &str) -> Result<LogFilter, TelemetryError> {
     let style = if std::io::stderr().is_terminal() {
         LogStyle::Human { ansi: std::env::var_os("NO_COLOR").is_none() }
     } else {
@@ -53,7 +55,7 @@ pub fn init_logs(default: &str) -> Result<(), TelemetryError> {
 }
 
 /// Sets up logs to `writer` for the whole process.
-pub fn init_logs_to<W>(writer: W, style: LogStyle, default: &str) -> Result<(), TelemetryError>
+pub fn init_logs_to<W>(writer: W, style: LogStyle, default: &str) -> Result<LogFilter, TelemetryError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -61,15 +63,50 @@ where
         Ok(filter) if !filter.is_empty() => EnvFilter::try_new(filter)?,
         _ => EnvFilter::try_new(default)?,
     };
+    let (filter, handle) = reload::Layer::new(filter);
     // `try_init` also takes over the `log` crate, which rdkafka's own few lines use.
-    logs_to(writer, style, filter).try_init()?;
-    Ok(())
+    layered(writer, style, filter).try_init()?;
+    Ok(LogFilter(handle))
+}
+
+/// The filter of the process's logs.
+#[derive(Clone, Debug)]
+pub struct LogFilter(reload::Handle<EnvFilter, Registry>);
+
+/// Why the filter stays as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum LogFilterError {
+    /// Not a filter.
+    #[error(transparent)]
+    Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// The logs are gone.
+    #[error(transparent)]
+    Gone(#[from] reload::Error),
+}
+
+impl LogFilter {
+    /// Replaces the filter; `filter` has the form of `RUST_LOG`.
+    ///
+    /// # Errors
+    /// [`LogFilterError`].
+    pub fn set(&self, filter: &str) -> Result<(), LogFilterError> {
+        let filter = EnvFilter::builder().parse(filter)?;
+        Ok(self.0.reload(filter)?)
+    }
 }
 
 /// The subscriber itself, for a test that sets it for one thread.
 pub fn logs_to<W>(writer: W, style: LogStyle, filter: EnvFilter) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    layered(writer, style, filter)
+}
+
+fn layered<W, F>(writer: W, style: LogStyle, filter: F) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+    F: Layer<Registry> + Send + Sync,
 {
     let registry = tracing_subscriber::registry().with(filter);
     let layer = tracing_subscriber::fmt::layer().with_writer(writer);
@@ -84,6 +121,12 @@ where
 /// The process's metrics.
 #[derive(Clone)]
 pub struct MetricsHandle(PrometheusHandle);
+
+/// Says in the metrics which build of which service this is.
+pub fn say_build(service: &'static str) {
+    let version = env!("CARGO_PKG_VERSION");
+    metrics::gauge!(metric_names::BUILD_INFO, "role" => service, "version" => version).set(1);
+}
 
 /// Sets up metrics for the whole process. Nothing listens: call [`MetricsHandle::render`] to serve
 /// them.

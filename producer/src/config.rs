@@ -5,19 +5,21 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use plumbing::config::{ConfigError, Faults};
+use plumbing::admin::AdminConfig;
+use plumbing::config::{ConfigError, Faults, Settings};
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::registry::RegistryConfig;
 use schemas::ids::UpstreamId;
 use schemas::keys::SigningKey;
 use schemas::rules::Policy;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::texts::consent_texts;
 
 const DEFAULTS: &str = include_str!("../config.default.toml");
-const ENV_PREFIX: &str = "CARDQUERY";
 
 /// Settings of the service.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +31,9 @@ pub struct Config {
     pub upstream: UpstreamId,
     /// File with the upstream's Ed25519 seed, 64 hex digits.
     pub signing_key_file: PathBuf,
+    /// The seed itself; only in the environment.
+    #[serde(default)]
+    pub signing_key: Option<SecretString>,
     /// Whether callers may come without authentication, on a loopback listener. Set on the command line, in no file.
     #[serde(skip)]
     pub dev: bool,
@@ -36,6 +41,8 @@ pub struct Config {
     pub http: HttpConfig,
     /// The aggregator's API.
     pub hub: HubConfig,
+    /// Health and metrics.
+    pub admin: AdminConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// How records are written.
@@ -52,6 +59,9 @@ pub struct Config {
 pub struct HttpConfig {
     /// Address and port.
     pub listen: SocketAddr,
+    /// Callers must show a certificate of `ca_file`; without it only this machine may call, and only with `dev`.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// Submissions worked on at the same time.
     pub max_in_flight: u32,
     /// Event streams open at the same time.
@@ -64,8 +74,11 @@ pub struct HttpConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HubConfig {
-    /// Base address, `http://host:port`.
+    /// Base address, `https://host:port`; `http://` on this machine only.
     pub url: String,
+    /// Who this producer is to the hub. The certificate names `upstream-<id>`.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
     /// How long a forwarded question may take, in milliseconds.
     pub timeout_ms: u64,
     /// How long to wait for the hub before publishing, in milliseconds.
@@ -98,12 +111,12 @@ pub struct Secrets {
 }
 
 impl Config {
-    /// Loads the defaults, over them `file`, over both the environment (`CARDQUERY__…`).
+    /// Loads the defaults, over them `config`, over both the environment.
     ///
     /// # Errors
-    /// Where the first mistake is, and which.
-    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
-        plumbing::config::load(DEFAULTS, file, ENV_PREFIX)
+    /// Every mistake of syntax, keys and types.
+    pub fn load(config: Option<&Path>) -> Result<Self, ConfigError> {
+        plumbing::config::load_service(config)
     }
 
     /// Checks what types cannot, all of it at once.
@@ -116,26 +129,23 @@ impl Config {
 
     /// The gates of a configuration that breaks no rule.
     pub(crate) fn policy(&self) -> Result<Policy, Faults> {
-        let mut faults = Vec::new();
-        if !self.dev {
-            faults.push(
-                "callers cannot be authenticated yet (mutual TLS or a signed JWT): start with --dev, which lets \
-                 anybody on this machine submit queries, or do not start"
-                    .to_owned(),
-            );
+        let mut faults = self.kafka.faults();
+        if self.http.tls.is_none() {
+            if !self.dev {
+                faults.push(
+                    "http.tls: callers must be authenticated: set certificate_file, key_file and ca_file, or start \
+                     with --dev, which lets anybody on this machine submit queries"
+                        .to_owned(),
+                );
+            }
+            if !self.http.listen.ip().is_loopback() {
+                faults.push(format!(
+                    "http.listen: {} is not a loopback address, and callers are not authenticated without http.tls",
+                    self.http.listen
+                ));
+            }
         }
-        if !self.http.listen.ip().is_loopback() {
-            faults.push(format!(
-                "http.listen: {} is not a loopback address, and callers are not authenticated",
-                self.http.listen
-            ));
-        }
-        let hub = self.hub.url.parse::<reqwest::Url>();
-        if !hub.is_ok_and(|url| url.scheme() == "http" && is_loopback(&url)) {
-            faults.push(
-                "hub.url: must be http:// with a loopback address, as there is no TLS to the hub yet".into(),
-            );
-        }
+        faults.extend(self.hub.fault());
         for (key, value) in [
             ("http.max_in_flight", self.http.max_in_flight.into()),
             ("http.max_streams", self.http.max_streams.into()),
@@ -166,6 +176,37 @@ impl Config {
     }
 }
 
+impl HubConfig {
+    fn fault(&self) -> Option<String> {
+        let fits = self.url.parse::<reqwest::Url>().is_ok_and(|url| match &self.tls {
+            Some(_) => url.scheme() == "https",
+            None => url.scheme() == "http" && is_loopback(&url),
+        });
+        let fault = if self.tls.is_some() {
+            "hub.url: must be https://, as hub.tls is set"
+        } else {
+            "hub.url: must be http:// with a loopback address, or https:// with hub.tls"
+        };
+        (!fits).then(|| fault.to_owned())
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "producer";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.producer.{upstream}";
+    const SECRETS: &'static [&'static str] = &["signing_key"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        Self::validate(self)
+    }
+
+    fn secret_faults(&self) -> Vec<String> {
+        let key = Secrets::load(self).err().map(|fault| format!("signing_key_file: {fault}"));
+        key.into_iter().chain(self.kafka.secret_faults()).collect()
+    }
+}
+
 /// Whether `text` is an administrative division code.
 pub(crate) fn is_region(text: &str) -> bool {
     text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
@@ -182,7 +223,12 @@ impl Secrets {
     /// # Errors
     /// Which file, and why.
     pub fn load(config: &Config) -> Result<Self, KeyFileError> {
-        let seed = key_file::read("signing_key_file", &config.signing_key_file)?;
+        let seed = key_file::given_or_read(
+            "signing_key",
+            config.signing_key.as_ref(),
+            "signing_key_file",
+            &config.signing_key_file,
+        )?;
         Ok(Self { signing_key: SigningKey::from_seed(&seed) })
     }
 }

@@ -22,9 +22,23 @@ fn the_defaults_need_two_roots_and_dev_and_nothing_else() {
 }
 
 #[test]
-fn without_dev_the_service_says_that_it_cannot_authenticate_callers() {
+fn without_tls_and_without_dev_the_service_says_that_it_cannot_authenticate_callers() {
     let text = faults(|config| config.dev = false);
-    assert!(text.contains("--dev") && text.contains("mutual TLS or a signed JWT"), "{text}");
+    assert!(text.starts_with("http.tls") && text.contains("--dev"), "{text}");
+}
+
+#[test]
+fn with_tls_it_may_listen_anywhere_and_reach_a_hub_elsewhere_by_https_only() {
+    let tls = || Some(MutualTls { certificate_file: "a".into(), key_file: "b".into(), ca_file: "c".into() });
+    let mut config = valid();
+    config.dev = false;
+    config.http.tls = tls();
+    config.http.listen = "0.0.0.0:8480".parse().expect("an address");
+    config.hub.tls = tls();
+    config.hub.url = "https://hub.example:8490".into();
+    assert_eq!(config.validate(), Ok(()));
+    config.hub.url = "http://127.0.0.1:8490".into();
+    assert!(config.validate().is_err_and(|fault| fault.to_string().starts_with("hub.url")));
 }
 
 #[test]

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use plumbing::config::Faults;
 use plumbing::exit::Exit;
+use plumbing::http::TlsError;
 use plumbing::kafka::{Fold, KafkaError, Position, ProduceError};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryError};
@@ -73,9 +74,9 @@ pub enum StartError {
     /// The upstream's query topic cannot be reached.
     #[error("the query topic cannot be reached")]
     Kafka(#[from] KafkaError),
-    /// The HTTP client cannot be built.
-    #[error("the client for the hub cannot be built")]
-    Hub(#[source] reqwest::Error),
+    /// The files of `http.tls` or `hub.tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The address cannot be listened on.
     #[error("{address} cannot be listened on")]
     Listen {
@@ -94,7 +95,7 @@ impl StartError {
             Self::Config(_) => Exit::Config,
             Self::Registry(error) => error.exit(),
             Self::Kafka(error) => error.exit(),
-            Self::Hub(_) => Exit::Software,
+            Self::Tls(error) => error.exit(),
             Self::Listen { source, .. } => Exit::of(source),
         }
     }
@@ -113,8 +114,7 @@ impl Intake {
         let policy = config.policy()?;
         let topics = Topics::new(config.prefix.as_str());
         let milliseconds = Duration::from_millis;
-        let hub = Hub::new(&config.hub.url, &config.upstream, milliseconds(config.hub.timeout_ms))
-            .map_err(StartError::Hub)?;
+        let hub = Hub::new(&config.hub, &config.upstream)?;
         let registry =
             registry::follow(&config.kafka, topics.registry(), &config.registry, lifecycle).await?;
         let timeout = milliseconds(config.publish.timeout_ms);

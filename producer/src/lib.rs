@@ -28,8 +28,8 @@ pub mod wallet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use plumbing::http::{HttpListener, MutualTls};
 use plumbing::lifecycle::Lifecycle;
-use tokio::net::TcpListener;
 
 pub use config::{Config, HttpConfig, HubConfig, PolicyConfig, PublishConfig, Secrets};
 pub use domain::banks::{Bank, Names};
@@ -59,12 +59,14 @@ pub async fn start(
     let intake = Intake::start(&config, secrets, lifecycle).await?;
     let address = config.http.listen;
     let listen = |source| StartError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(listen)?;
+    let tls = config.http.tls.as_ref().map(MutualTls::server).transpose()?;
+    let authenticated = tls.is_some();
+    let listener = HttpListener::bind(address, tls).await.map_err(listen)?;
     let addr = listener.local_addr().map_err(listen)?;
     lifecycle.spawn(
         "producer http",
         edge::http::serve(listener, Arc::clone(&intake), config.http, lifecycle.token()),
     );
-    tracing::info!(%addr, upstream = %config.upstream, "listening, callers are not authenticated");
+    tracing::info!(%addr, upstream = %config.upstream, authenticated, "listening");
     Ok(Running { addr, intake })
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
+use schemas::http::short_name;
 use schemas::ids::{BankId, KeyId, Nonce, QueryId, Reference};
 use schemas::keys::{OpeningKey, SigningKey};
 use schemas::rules::MAX_CONSENT_VALIDITY;
@@ -105,18 +106,18 @@ pub fn body(request: &SubmitRequest, person: &Person) -> Value {
         .factors
         .iter()
         .map(|factor| {
-            let kind = short(factor.kind().as_str_name(), "FACTOR_KIND_");
+            let kind = short_name(factor.kind().as_str_name(), "FACTOR_KIND_");
             json!({"kind": kind, "at": UnixMillis(factor.at_ms).to_string()})
         })
         .collect();
     let told = (request.risk.pretext() != Pretext::Unspecified).then(|| request.risk.pretext());
-    let pretext = told.map(|told| short(told.as_str_name(), "PRETEXT_"));
+    let pretext = told.map(|told| short_name(told.as_str_name(), "PRETEXT_"));
     json!({
         "query_id": request.query.to_string(),
         "subject": request.subject,
         "region": request.region,
         "banks": request.banks,
-        "assurance": {"level": short(request.assurance.as_str_name(), "ASSURANCE_"), "factors": factors},
+        "assurance": {"level": short_name(request.assurance.as_str_name(), "ASSURANCE_"), "factors": factors},
         "risk": {
             "screen_shared": request.risk.screen_shared,
             "on_call": request.risk.on_call,
@@ -128,7 +129,7 @@ pub fn body(request: &SubmitRequest, person: &Person) -> Value {
             "language": text.map(|text| text.tag),
             "text_sha256": consent.text.to_string(),
             "scam_warning_acknowledged": consent.scam_warning_acknowledged,
-            "purpose": short(consent.purpose.as_str_name(), "PURPOSE_"),
+            "purpose": short_name(consent.purpose.as_str_name(), "PURPOSE_"),
             "banks": consent.banks,
             "nonce": consent.nonce.to_string(),
             "issued_at": consent.issued_at.to_string(),
@@ -137,7 +138,7 @@ pub fn body(request: &SubmitRequest, person: &Person) -> Value {
         "report_public_key": URL_SAFE_NO_PAD.encode(request.report_key.to_wire().raw),
         "identity": {
             "name": person.name,
-            "document_type": short(person.document_type.as_str_name(), "DOCUMENT_TYPE_"),
+            "document_type": short_name(person.document_type.as_str_name(), "DOCUMENT_TYPE_"),
             "document_number": person.document_number,
             "phone": person.phone,
         },
@@ -167,10 +168,6 @@ pub fn grant_view(
 
 fn fresh_nonce() -> Nonce {
     Nonce(rand::random())
-}
-
-fn short<'a>(name: &'a str, prefix: &str) -> &'a str {
-    name.strip_prefix(prefix).unwrap_or(name)
 }
 
 impl std::fmt::Debug for Person {

@@ -83,7 +83,7 @@ pub struct QueryStatus {
 }
 
 /// Wire name of a protobuf enum value without its prefix: `QUERY_STATE_COLLECTING` becomes `COLLECTING`.
-fn short_name<'a>(name: &'a str, prefix: &str) -> &'a str {
+pub fn short_name<'a>(name: &'a str, prefix: &str) -> &'a str {
     name.strip_prefix(prefix).unwrap_or(name)
 }
 

@@ -5,13 +5,14 @@
 //! | to find | look in |
 //! |---|---|
 //! | the messages themselves | `proto/cardquery/v1/*.proto`, generated into [`wire`] |
-//! | which topic carries what, for how long, and who may touch it | [`topics`] |
+//! | which topic carries what, for how long, and who may touch it | [`topics`], [`acls`] |
 //! | what a code such as `REGION_NOT_OPEN` means | [`codes`] |
 //! | how a query is sealed and signed, and checked again | [`submission`], [`rules`] |
 //! | how a bank is asked and answers | [`request`], [`reply`], [`batch`] |
 //! | how a device opens its report | [`report`] |
 //! | whose key counts, and when | [`registry`] |
 
+pub mod acls;
 pub mod batch;
 pub mod cloud_events;
 pub mod codes;

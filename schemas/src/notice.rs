@@ -5,7 +5,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::codes::Code;
-use crate::ids::{Digest, Nonce, Reference};
+use crate::ids::{Digest, KeyId, Nonce, Reference};
 use crate::keys::{OpeningKey, SigningKey};
 use crate::registry::{NOTIFIER, Registry};
 use crate::report::is_final;
@@ -117,6 +117,14 @@ pub fn open(
 }
 
 impl Notice {
+    /// The key that the contact is sealed to.
+    ///
+    /// # Errors
+    /// `MESSAGE_MALFORMED`, `SEAL_SUITE_UNKNOWN`.
+    pub fn recipient(&self) -> Result<KeyId, Code> {
+        seal::recipient(&self.sealed_contact)
+    }
+
     /// Opens the contact. The phone number stays in memory only while the SMS is sent.
     ///
     /// # Errors

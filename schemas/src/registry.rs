@@ -3,17 +3,23 @@
 //! Entries come from `cardquery.registry.v1`, signed by two offline root keys that every reader pins. A registry only
 //! grows: versions, keys and revocations never go back.
 
+mod party;
+
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
+pub use self::party::{Key, Party};
+use self::party::{Rotation, keep, rotation};
 use crate::codes::Code;
 use crate::ids::{BankId, Digest, KeyId, UpstreamId, is_party_id};
-use crate::keys::{SealingKey, SigningKey, VerifyingKey};
+use crate::keys::{SigningKey, VerifyingKey};
 use crate::sign::{self, Tag};
 use crate::time::UnixMillis;
-use crate::wire::{self, KeyUse, PartyKind, PartyState};
+use crate::wire::{self, PartyKind};
 
 /// Root signatures that an entry needs.
 pub const ROOT_SIGNATURES: usize = 2;
@@ -21,6 +27,18 @@ pub const ROOT_SIGNATURES: usize = 2;
 pub const HUB: &str = "hub";
 /// Party id of the one notifier.
 pub const NOTIFIER: &str = "notifier";
+/// Key ids of the root keys of the sample registry. Their private halves stand in the source, so whoever can write to the
+/// topic could sign for a service that pins them.
+pub const SAMPLE_ROOTS: [&str; 3] = [
+    "2db6275e8cf04f7e6f4028556c688600",
+    "1481ae68511630995858ed6ea56f905a",
+    "9a5bcb572ca0bd203dc7f73c24dee6e4",
+];
+
+/// Whether everybody knows the private half of this root key.
+pub fn is_sample_root(root: &VerifyingKey) -> bool {
+    SAMPLE_ROOTS.contains(&root.id().to_string().as_str())
+}
 
 /// Names a party; as text `<kind>/<id>`, the record key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -53,6 +71,12 @@ impl PartyName {
         &self.0
     }
 
+    /// What kind of party it is, and its id.
+    pub fn parts(&self) -> (PartyKind, &str) {
+        let (kind, id) = self.0.split_once('/').unwrap_or_default();
+        (kind_of(kind), id)
+    }
+
     fn new(kind: &str, id: &str) -> Self {
         Self(format!("{kind}/{id}"))
     }
@@ -74,118 +98,37 @@ impl PartyName {
     }
 }
 
+fn kind_of(text: &str) -> PartyKind {
+    match text {
+        "bank" => PartyKind::Bank,
+        "upstream" => PartyKind::Upstream,
+        "notifier" => PartyKind::Notifier,
+        "hub" => PartyKind::Hub,
+        _ => PartyKind::Unspecified,
+    }
+}
+
+impl FromStr for PartyName {
+    type Err = Code;
+
+    fn from_str(text: &str) -> Result<Self, Code> {
+        let (kind, id) = text.split_once('/').ok_or(Code::MESSAGE_MALFORMED)?;
+        let kind = kind_of(kind).into();
+        Self::of(&wire::RegistryEntry { kind, id: id.to_owned(), ..Default::default() })
+    }
+}
+
+impl fmt::Display for PartyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The highest version seen per party: the small file that a producer, connector or device keeps, so that nobody who
 /// replays the topic can bring an old entry back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SeenVersions(BTreeMap<PartyName, u64>);
-
-/// One party as its newest accepted entry says.
-#[derive(Clone, Debug)]
-pub struct Party {
-    /// State of the party.
-    pub state: PartyState,
-    /// Region codes in which it takes part.
-    pub regions: Vec<String>,
-    /// Words about a bank that reach a person.
-    pub texts: Option<wire::BankTexts>,
-    version: u64,
-    keys: Vec<Key>,
-    record: wire::RegistryRecord,
-}
-
-impl Party {
-    /// Whether it takes part now.
-    pub fn is_active(&self) -> bool {
-        self.state == PartyState::Active
-    }
-
-    /// Version of the entry.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
-    /// The entry as it was published, for a report.
-    pub fn record(&self) -> &wire::RegistryRecord {
-        &self.record
-    }
-
-    /// The signing key `id`, if it counts for a message appended at `at`.
-    ///
-    /// # Errors
-    /// `KEY_UNKNOWN`, `KEY_NOT_YET_VALID`, `KEY_REVOKED`.
-    pub fn verifying_key(&self, id: KeyId, at: UnixMillis) -> Result<VerifyingKey, Code> {
-        let key = self.keys.iter().find(|key| key.id == id).ok_or(Code::KEY_UNKNOWN)?;
-        match &key.public {
-            Public::Sign(public) => key.counts_at(at).map(|()| public.clone()),
-            Public::Seal(_) => Err(Code::KEY_UNKNOWN),
-        }
-    }
-
-    /// The newest sealing key that counts at `at`.
-    ///
-    /// # Errors
-    /// `KEY_UNKNOWN` when the party has none.
-    pub fn sealing_key(&self, at: UnixMillis) -> Result<&SealingKey, Code> {
-        self.keys
-            .iter()
-            .filter(|key| key.counts_at(at).is_ok())
-            .filter_map(|key| match &key.public {
-                Public::Seal(public) => Some((key.valid_from, public)),
-                Public::Sign(_) => None,
-            })
-            .max_by_key(|(valid_from, _)| *valid_from)
-            .map(|(_, public)| public)
-            .ok_or(Code::KEY_UNKNOWN)
-    }
-}
-
-#[derive(Clone, Debug)]
-struct Key {
-    id: KeyId,
-    public: Public,
-    valid_from: UnixMillis,
-    revoked_at: Option<UnixMillis>,
-}
-
-#[derive(Clone, Debug)]
-enum Public {
-    Sign(VerifyingKey),
-    Seal(SealingKey),
-}
-
-impl Key {
-    /// A revocation counts from its entry's append time on.
-    fn counts_at(&self, at: UnixMillis) -> Result<(), Code> {
-        if at < self.valid_from {
-            return Err(Code::KEY_NOT_YET_VALID);
-        }
-        match self.revoked_at {
-            Some(revoked_at) if at >= revoked_at => Err(Code::KEY_REVOKED),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    fn from_wire(key: &wire::PartyKey, appended_at: UnixMillis) -> Result<Self, Code> {
-        let public = key.key.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
-        let (id, public) = match key.r#use() {
-            KeyUse::Sign => {
-                let public = VerifyingKey::from_wire(public)?;
-                (public.id(), Public::Sign(public))
-            }
-            KeyUse::Seal => {
-                let public = SealingKey::from_wire(public)?;
-                (public.id(), Public::Seal(public))
-            }
-            KeyUse::Unspecified => return Err(Code::MESSAGE_MALFORMED),
-        };
-        let revoked_at = key.revoked.then_some(match key.revoked_at_ms {
-            0 => appended_at,
-            carried_on => UnixMillis(carried_on),
-        });
-        Ok(Self { id, public, valid_from: UnixMillis(key.valid_from_ms), revoked_at })
-    }
-}
 
 /// What became of a record that was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -202,13 +145,33 @@ pub struct Registry {
     roots: Vec<VerifyingKey>,
     parties: BTreeMap<PartyName, Party>,
     seen: SeenVersions,
+    gaps: BTreeMap<PartyName, Gap>,
     generation: u64,
+}
+
+/// A rotation that was refused, and yet may be good: its signer came with a version that compaction removed before this
+/// reader came to it.
+#[derive(Clone, Debug)]
+struct Gap {
+    version: u64,
+    chain: Chain,
+}
+
+/// What the topic, read again from its beginning, still has of the versions that came before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chain {
+    /// It was not read again yet.
+    Unread,
+    /// Nothing so far. A reader that starts now would see the refused version first, and take it.
+    Gone,
+    /// The version that is known, or one before it: nothing was removed, so the signer never was the party's.
+    Kept,
 }
 
 impl Registry {
     /// An empty registry that trusts `roots` and accepts nothing older than `seen`.
     pub fn new(roots: Vec<VerifyingKey>, seen: SeenVersions) -> Self {
-        Self { roots, parties: BTreeMap::new(), seen, generation: 0 }
+        Self { roots, parties: BTreeMap::new(), seen, gaps: BTreeMap::new(), generation: 0 }
     }
 
     /// Takes one record of the registry topic, appended at `appended_at`. A refused record changes nothing.
@@ -223,14 +186,17 @@ impl Registry {
         if key != name.as_str().as_bytes() {
             return Err(Code::WRONG_RECORD_KEY);
         }
+        self.note_chain(&name, entry.version);
         if self.seen.0.get(&name).is_some_and(|seen| entry.version < *seen) {
             return Err(Code::REGISTRY_VERSION_OLD);
         }
         let mut keys =
             entry.keys.iter().map(|key| Key::from_wire(key, appended_at)).collect::<Result<Vec<_>, _>>()?;
-        if (1..keys.len()).any(|n| keys[..n].iter().any(|key| key.id == keys[n].id)) {
+        if (1..keys.len()).any(|n| keys[..n].iter().any(|key| key.id() == keys[n].id())) {
             return Err(Code::MESSAGE_MALFORMED);
         }
+        let state = entry.state();
+        let mut state_since = appended_at;
         if let Some(known) = self.parties.get(&name) {
             if entry.version == known.version {
                 return if record.body == known.record.body {
@@ -239,20 +205,72 @@ impl Registry {
                     Err(Code::REGISTRY_VERSION_REUSED)
                 };
             }
-            follow(known, &mut keys, &record, appended_at)?;
+            keep(known, &mut keys)?;
+            let rotation = rotation(known, &keys, &record, appended_at);
+            if known.state == state {
+                state_since = known.state_since;
+            }
+            let skipped = entry.version > known.version + 1;
+            self.check_rotation(&name, entry.version, rotation, skipped)?;
         }
         let party = Party {
-            state: entry.state(),
+            state,
+            state_since,
             regions: entry.regions,
             texts: entry.bank_texts,
             version: entry.version,
             keys,
             record,
         };
+        self.gaps.remove(&name);
         self.seen.0.insert(name.clone(), party.version);
         self.parties.insert(name, party);
         self.generation += 1;
         Ok(Applied::Changed)
+    }
+
+    /// Whether the topic has to be read again from its beginning, up to the record that was refused just now and beyond:
+    /// only that shows whether versions are missing. Asked after every refusal; says so once for each.
+    pub fn begins_again(&mut self) -> bool {
+        let mut unread = false;
+        for gap in self.gaps.values_mut().filter(|gap| gap.chain == Chain::Unread) {
+            gap.chain = Chain::Gone;
+            unread = true;
+        }
+        unread
+    }
+
+    /// Notes that the topic still has a version from before a gap.
+    fn note_chain(&mut self, name: &PartyName, version: u64) {
+        let known = self.parties.get(name).map_or(0, Party::version);
+        if let Some(gap) = self.gaps.get_mut(name)
+            && gap.chain == Chain::Gone
+            && version <= known
+        {
+            gap.chain = Chain::Kept;
+        }
+    }
+
+    fn check_rotation(
+        &mut self,
+        name: &PartyName,
+        version: u64,
+        rotation: Rotation,
+        skipped: bool,
+    ) -> Result<(), Code> {
+        match rotation {
+            Rotation::Good => return Ok(()),
+            Rotation::UnknownSigner if skipped => {}
+            Rotation::UnknownSigner | Rotation::Unsigned => return Err(Code::REGISTRY_ROTATION_UNSIGNED),
+        }
+        match self.gaps.get(name) {
+            Some(gap) if gap.version == version && gap.chain == Chain::Gone => Ok(()),
+            Some(gap) if gap.version == version => Err(Code::REGISTRY_ROTATION_UNSIGNED),
+            Some(_) | None => {
+                self.gaps.insert(name.clone(), Gap { version, chain: Chain::Unread });
+                Err(Code::REGISTRY_ROTATION_UNSIGNED)
+            }
+        }
     }
 
     fn check_roots(&self, record: &wire::RegistryRecord) -> Result<(), Code> {
@@ -267,6 +285,11 @@ impl Registry {
             }
         }
         (signers.len() >= ROOT_SIGNATURES).then_some(()).ok_or(Code::REGISTRY_ROOTS_TOO_FEW)
+    }
+
+    /// A party, if the registry has it.
+    pub fn party(&self, name: &PartyName) -> Option<&Party> {
+        self.parties.get(name)
     }
 
     /// A bank, if the registry has it.
@@ -295,6 +318,11 @@ impl Registry {
         self.parties.get(&PartyName::notifier()).ok_or(Code::PARTY_UNKNOWN)
     }
 
+    /// Every party with its name, in ascending order.
+    pub fn parties(&self) -> impl Iterator<Item = (&PartyName, &Party)> {
+        self.parties.iter()
+    }
+
     /// Every bank with its id, in ascending order, whatever its state.
     pub fn banks(&self) -> impl Iterator<Item = (BankId, &Party)> {
         self.of_kind("bank/")
@@ -320,35 +348,6 @@ impl Registry {
     pub fn seen(&self) -> &SeenVersions {
         &self.seen
     }
-}
-
-/// Checks that a new version goes on from the known one: no key dropped, no revocation taken back or moved, and new
-/// keys signed with a key that counts now, where the party ever had one that signs.
-fn follow(
-    known: &Party,
-    keys: &mut [Key],
-    record: &wire::RegistryRecord,
-    appended_at: UnixMillis,
-) -> Result<(), Code> {
-    for old in &known.keys {
-        let new = keys.iter_mut().find(|new| new.id == old.id).ok_or(Code::REGISTRY_KEY_DROPPED)?;
-        if old.valid_from != new.valid_from || (old.revoked_at.is_some() && new.revoked_at.is_none()) {
-            return Err(Code::REGISTRY_KEY_DROPPED);
-        }
-        new.revoked_at = old.revoked_at.or(new.revoked_at);
-    }
-    let rotated = keys.iter().any(|new| known.keys.iter().all(|old| old.id != new.id));
-    // The notifier only opens: it never had a key that could sign.
-    let signs = known.keys.iter().any(|key| matches!(key.public, Public::Sign(_)));
-    if rotated && signs {
-        let signature = record.rotation_signature.as_ref().ok_or(Code::REGISTRY_ROTATION_UNSIGNED)?;
-        let key = known
-            .verifying_key(KeyId::from_bytes(&signature.key_id)?, appended_at)
-            .map_err(|_| Code::REGISTRY_ROTATION_UNSIGNED)?;
-        sign::verify_bytes(Tag::RegistryRotation, &record.body, &signature.signature, &key)
-            .map_err(|_| Code::REGISTRY_ROTATION_UNSIGNED)?;
-    }
-    Ok(())
 }
 
 /// Signs an entry: with the offline root keys, and for a rotation with a key of the version before.

@@ -1,5 +1,6 @@
 use super::*;
 use crate::keys::OpeningKey;
+use crate::wire::{KeyUse, PartyState};
 
 struct World {
     roots: Vec<SigningKey>,
@@ -135,6 +136,14 @@ fn a_key_counts_for_its_own_use_and_not_before_its_time() {
     let alpha = world.registry.bank(&"alpha".parse().expect("an id")).expect("registered");
     assert_eq!(alpha.verifying_key(sealing.id(), UnixMillis(60)), Err(Code::KEY_UNKNOWN));
     assert_eq!(alpha.sealing_key(UnixMillis(60)), Ok(sealing.public()));
+    assert!(alpha.seals_to(sealing.id(), UnixMillis(60)));
+    assert!(!alpha.seals_to(key.id(), UnixMillis(60)), "it signs");
+    entry.version = 2;
+    entry.keys[1].revoked = true;
+    world.apply(&entry, None, 70).expect("accepted");
+    let alpha = world.registry.bank(&"alpha".parse().expect("an id")).expect("registered");
+    assert!(alpha.seals_to(sealing.id(), UnixMillis(69)));
+    assert!(!alpha.seals_to(sealing.id(), UnixMillis(70)), "it is revoked");
 }
 
 #[test]
@@ -144,4 +153,103 @@ fn only_the_one_hub_and_the_one_notifier_have_their_names() {
     assert_eq!(record_key(&fake), Err(Code::MESSAGE_MALFORMED));
     fake.id = HUB.into();
     assert_eq!(record_key(&fake).as_deref(), Ok("hub/hub"));
+}
+
+/// Three versions, each with a key more, each signed with the newest key before it.
+fn rotated_twice() -> ([SigningKey; 3], [wire::RegistryEntry; 3]) {
+    let keys = [10, 11, 12].map(|n| SigningKey::from_seed(&[n; 32]));
+    let [one, two, three] = &keys;
+    let entries = [entry(1, &[one]), entry(2, &[one, two]), entry(3, &[one, two, three])];
+    (keys, entries)
+}
+
+#[test]
+fn a_rotation_signed_with_a_key_that_compaction_took_away_is_accepted_once_the_topic_shows_that() {
+    let mut world = world();
+    let ([_, two, three], [first, _, third]) = rotated_twice();
+    world.apply(&first, None, 1).expect("accepted");
+    assert_eq!(world.apply(&third, Some(&two), 3), Err(Code::REGISTRY_ROTATION_UNSIGNED));
+    assert!(world.registry.begins_again());
+    // From the beginning the topic has nothing of this party before the same record.
+    assert_eq!(world.apply(&third, Some(&two), 3), Ok(Applied::Changed));
+    assert_eq!(world.key_at(&three, 4), Ok(()));
+    assert!(!world.registry.begins_again());
+    assert_eq!(world.apply(&first, None, 1), Err(Code::REGISTRY_VERSION_OLD));
+}
+
+#[test]
+fn a_rotation_signed_with_a_foreign_key_stays_refused_while_the_topic_has_the_version_before() {
+    let mut world = world();
+    let ([_, two, three], [first, second, third]) = rotated_twice();
+    let stranger = SigningKey::from_seed(&[66; 32]);
+    world.apply(&first, None, 1).expect("accepted");
+    for _ in 0..2 {
+        assert_eq!(world.apply(&third, Some(&stranger), 3), Err(Code::REGISTRY_ROTATION_UNSIGNED));
+        // Said once: a topic that is read again and again would stop every reader.
+        let again = world.registry.begins_again();
+        assert_eq!(world.apply(&first, None, 1), Ok(Applied::Known));
+        assert!(again || !world.registry.begins_again());
+    }
+    assert_eq!(world.key_at(&three, 4), Err(Code::KEY_UNKNOWN));
+    // Without a gap in the versions nothing can have been removed.
+    assert_eq!(world.apply(&second, Some(&stranger), 4), Err(Code::REGISTRY_ROTATION_UNSIGNED));
+    assert!(!world.registry.begins_again());
+    // What the party itself agrees to goes on.
+    world.apply(&second, Some(&SigningKey::from_seed(&[10; 32])), 5).expect("accepted");
+    world.apply(&third, Some(&two), 6).expect("accepted");
+}
+
+#[test]
+fn what_a_reader_knew_before_a_gap_is_not_given_up_for_it() {
+    let mut world = world();
+    let ([one, two, three], [first, _, _]) = rotated_twice();
+    world.apply(&first, None, 1).expect("accepted");
+    let dropped = entry(3, &[&two, &three]);
+    for _ in 0..2 {
+        assert_eq!(world.apply(&dropped, Some(&two), 3), Err(Code::REGISTRY_KEY_DROPPED));
+        assert!(!world.registry.begins_again());
+    }
+    assert_eq!(world.key_at(&one, 4), Ok(()));
+}
+
+#[test]
+fn a_state_counts_from_the_entry_that_brought_it() {
+    let mut world = world();
+    let key = SigningKey::from_seed(&[9; 32]);
+    let alpha = "alpha".parse().expect("an id");
+    let mut next = entry(1, &[&key]);
+    let mut apply = |version, state: PartyState, at| {
+        next.version = version;
+        next.state = state.into();
+        world.apply(&next, None, at).expect("accepted");
+        let party = world.registry.bank(&alpha).expect("registered").clone();
+        [99, 100].map(|at| party.may_have_been_active(UnixMillis(at)))
+    };
+    assert_eq!(apply(1, PartyState::Active, 10), [true, true]);
+    assert_eq!(apply(2, PartyState::Suspended, 100), [true, false]);
+    assert_eq!(apply(3, PartyState::Suspended, 200), [true, false], "a later entry does not move it");
+    assert_eq!(apply(4, PartyState::Active, 300), [true, true]);
+    assert_eq!(apply(5, PartyState::Left, 400), [true, true]);
+}
+
+#[test]
+fn the_public_sample_roots_are_known_by_their_ids_and_no_other_key_is() {
+    assert!(SAMPLE_ROOTS.iter().all(|id| hex::decode(id).is_ok_and(|raw| KeyId::from_bytes(&raw).is_ok())));
+    assert!(!is_sample_root(&SigningKey::from_seed(&[1; 32]).public()));
+}
+
+#[test]
+fn a_partys_name_is_read_as_it_is_written_and_nothing_else_is_a_name() {
+    for (text, parts) in [
+        ("bank/alpha", (PartyKind::Bank, "alpha")),
+        ("upstream/wallet", (PartyKind::Upstream, "wallet")),
+        ("notifier/notifier", (PartyKind::Notifier, NOTIFIER)),
+        ("hub/hub", (PartyKind::Hub, HUB)),
+    ] {
+        let name: PartyName = text.parse().expect("a name");
+        assert_eq!((name.parts(), name.to_string().as_str()), (parts, text));
+    }
+    for wrong in ["", "bank", "bank/", "bank/A", "bank/al/pha", "hub/other", "shop/alpha", "/alpha"] {
+        assert_eq!(wrong.parse::<PartyName>(), Err(Code::MESSAGE_MALFORMED), "{wrong}");
+    }
 }

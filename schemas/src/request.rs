@@ -252,6 +252,10 @@ impl Request {
         let invalid = |code| NotAccepted::Refused(Refusal::StatementInvalid, code);
         let upstream =
             registry.upstream(&self.header.reference.upstream).ok_or(NotAccepted::KeyNotKnownYet)?;
+        // The hub rejects such a query. One that it accepted before the suspension is answered.
+        if !upstream.may_have_been_active(self.header.accepted_at) {
+            return Err(invalid(Code::UPSTREAM_NOT_ACTIVE));
+        }
         // The key is judged at the time of acceptance: a key revoked while the request waited was good when used.
         let key_of = |id| upstream.verifying_key(id, self.header.accepted_at);
         match sign::open(Tag::BankStatement, &self.statement, key_of) {

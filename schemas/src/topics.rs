@@ -242,21 +242,40 @@ impl Topics {
 
     /// Every topic that exists for these parties, with its row.
     pub fn all(&self, upstreams: &[UpstreamId], banks: &[BankId]) -> Vec<(String, Spec)> {
-        let mut all = Vec::new();
-        for family in Family::ALL {
-            let names: Vec<String> = match family {
-                Family::Query => upstreams.iter().map(|id| self.query(id)).collect(),
-                Family::Event => upstreams.iter().map(|id| self.event(id)).collect(),
-                Family::Request => banks.iter().map(|id| self.request(id)).collect(),
-                Family::Reply => banks.iter().map(|id| self.reply(id)).collect(),
-                Family::Notice | Family::Sms | Family::Registry | Family::Audit => vec![self.shared(family)],
-                Family::DeadQuery | Family::DeadReply | Family::DeadNotice => {
-                    vec![format!("dlq.{}", self.shared(family))]
-                }
-            };
-            all.extend(names.into_iter().map(|name| (name, family.spec())));
+        Family::ALL
+            .into_iter()
+            .flat_map(|family| {
+                let named = self.of_family(family, upstreams, banks).into_iter();
+                named.map(move |(name, _)| (name, family.spec()))
+            })
+            .collect()
+    }
+
+    /// The topics of one family, and whose each is.
+    pub(crate) fn of_family<'a>(
+        &self,
+        family: Family,
+        upstreams: &'a [UpstreamId],
+        banks: &'a [BankId],
+    ) -> Vec<(String, Holder<'a>)> {
+        let of_upstreams = |name: fn(&Self, &UpstreamId) -> String| {
+            upstreams.iter().map(|id| (name(self, id), Holder::Upstream(id))).collect()
+        };
+        let of_banks = |name: fn(&Self, &BankId) -> String| {
+            banks.iter().map(|id| (name(self, id), Holder::Bank(id))).collect()
+        };
+        match family {
+            Family::Query => of_upstreams(Self::query),
+            Family::Event => of_upstreams(Self::event),
+            Family::Request => of_banks(Self::request),
+            Family::Reply => of_banks(Self::reply),
+            Family::Notice | Family::Sms | Family::Registry | Family::Audit => {
+                vec![(self.shared(family), Holder::Hub)]
+            }
+            Family::DeadQuery | Family::DeadReply | Family::DeadNotice => {
+                vec![(format!("dlq.{}", self.shared(family)), Holder::Hub)]
+            }
         }
-        all
     }
 
     /// Consumer group of a service, for example `cardquery.aggregator`.
@@ -276,6 +295,14 @@ impl Topics {
     fn of_party(&self, family: Family, party: &str) -> String {
         format!("{}.{}.{party}.v1", self.prefix, family.noun())
     }
+}
+
+/// Whose mailbox a topic is; the hub's own topics are nobody's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Holder<'a> {
+    Upstream(&'a UpstreamId),
+    Bank(&'a BankId),
+    Hub,
 }
 
 /// Whose topic it is, for the topics that the hub consumes.

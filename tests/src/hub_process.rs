@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use cardquery::demo::world::{Plan, World};
 use cardquery::sample;
 use schemas::registry::PartyName;
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::process::ChildProcess;
@@ -21,12 +21,25 @@ pub struct HubProcess {
 }
 
 impl HubProcess {
-    /// Writes the settings and the key file; starts nothing.
+    /// With a store in memory. Writes the settings and the key file; starts nothing.
     ///
     /// # Panics
     /// If the world has no settings for an aggregator, or the temporary directory cannot be written.
     #[must_use]
     pub fn new(world: &World, plan: &Plan) -> Self {
+        Self::with(world, plan, "memory", json!({}))
+    }
+
+    /// The same with a store in this database.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn on_postgres(world: &World, plan: &Plan, url: &str) -> Self {
+        Self::with(world, plan, "postgres", json!({ "url": url }))
+    }
+
+    fn with(world: &World, plan: &Plan, store: &str, postgres: Value) -> Self {
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let key_file = folder.path().join("signing.key");
         let seed = hex::encode(sample::keys::signing_seed(&PartyName::hub()));
@@ -36,8 +49,10 @@ impl HubProcess {
         let settings = json!({
             "prefix": config.prefix,
             "listen": config.listen,
+            "admin": { "listen": "127.0.0.1:0" },
             "signing_key_file": key_file,
-            "store": "memory",
+            "store": store,
+            "postgres": postgres,
             "sweep_interval_ms": config.sweep_interval_ms,
             "kafka": {
                 "brokers": config.kafka.brokers,
@@ -45,7 +60,10 @@ impl HubProcess {
                 "session_timeout_ms": config.kafka.session_timeout_ms,
                 "properties": config.kafka.properties,
             },
-            "registry": { "roots": config.registry.roots },
+            "registry": {
+                "roots": config.registry.roots,
+                "allow_sample_roots": config.registry.allow_sample_roots,
+            },
             "policy": {
                 "open_regions": config.policy.open_regions,
                 "consent_texts": config.policy.consent_texts,
@@ -102,6 +120,18 @@ impl HubProcess {
         let code = self.running().terminate_and_wait(ENDED_WITHIN).await;
         self.process = None;
         code
+    }
+
+    /// Starts the process and waits until it ends by itself; returns its exit code and what it said.
+    ///
+    /// # Panics
+    /// If it does not end within a minute.
+    pub async fn run_to_its_end(&mut self) -> (i32, String) {
+        self.spawn();
+        let code = self.running().wait(READY_WITHIN).await;
+        let said = self.running().stderr();
+        self.process = None;
+        (code, said)
     }
 
     #[track_caller]

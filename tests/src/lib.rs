@@ -5,16 +5,18 @@
 //! however that ends.
 
 pub mod attacker;
+pub mod console_consumer;
 pub mod hub_process;
 pub mod java;
 pub mod kafka;
 pub mod logged_client;
-pub mod postgres;
 pub mod process;
 pub mod redis_server;
 pub mod scan;
 pub mod stack;
+pub mod system;
 
 mod log_file;
-mod owned_process;
 mod ports;
+
+use cardquery::local::owned_process;

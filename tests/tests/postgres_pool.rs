@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use cardquery_tests::postgres::Database;
+use cardquery_tests::stack::Stack;
 use futures::FutureExt as _;
 use futures::future::{join_all, poll_fn};
 use plumbing::exit::Exit;
@@ -22,7 +22,7 @@ async fn pid(pool: &PgPool) -> i32 {
 
 #[tokio::test]
 async fn a_cancelled_begin_does_not_swallow_the_next_borrowers_write() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     database.execute("CREATE TABLE note (text TEXT NOT NULL)").await;
     let pool = database.config().pool("test.cancelled", 1).expect("a pool");
     for round in 0..20 {
@@ -48,7 +48,7 @@ async fn a_cancelled_begin_does_not_swallow_the_next_borrowers_write() {
 
 #[tokio::test]
 async fn a_connection_in_a_failed_transaction_is_discarded_and_a_clean_one_is_kept() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let pool = database.config().pool("test.failed", 1).expect("a pool");
     let first = pid(&pool).await;
     assert_eq!(pid(&pool).await, first);
@@ -62,7 +62,7 @@ async fn a_connection_in_a_failed_transaction_is_discarded_and_a_clean_one_is_ke
 
 #[tokio::test]
 async fn the_server_keeps_the_limits_and_shows_the_role() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let config = PostgresConfig { statement_timeout_ms: 100, lock_timeout_ms: 50, ..database.config() };
     let pool = config.pool("notifier.store", 2).expect("a pool");
     let name: String = sqlx::query_scalar("SELECT current_setting('application_name')")
@@ -85,7 +85,7 @@ async fn the_server_keeps_the_limits_and_shows_the_role() {
 
 #[tokio::test]
 async fn a_wrong_password_is_denied_and_a_missing_database_is_a_wrong_setting() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let url = database.url();
     let (start, place) = url.rsplit_once('@').expect("a url with a user");
     let (user, password) = start.rsplit_once(':').expect("a url with a password");
@@ -102,7 +102,7 @@ async fn a_wrong_password_is_denied_and_a_missing_database_is_a_wrong_setting() 
 
 #[tokio::test]
 async fn a_server_that_comes_up_late_is_waited_for() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let url = database.url();
     let (start, place) = url.rsplit_once('@').expect("a url with a user");
     let (server, rest) = place.split_once('/').expect("a url with a database");
@@ -134,7 +134,7 @@ const ROW: &str = "INSERT INTO note VALUES ('once')";
 
 #[tokio::test]
 async fn instances_that_start_together_migrate_once() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let pool = Arc::new(database.config().pool("test.migrate", 2).expect("a pool"));
     let instances = (0..8).map(|_| {
         let pool = Arc::clone(&pool);
@@ -152,7 +152,7 @@ async fn instances_that_start_together_migrate_once() {
 
 #[tokio::test]
 async fn a_migration_that_fails_changes_nothing_and_holds_up_nobody() {
-    let database = Database::fresh().await;
+    let database = Stack::get().database().await;
     let pool = database.config().pool("test.migrate", 1).expect("a pool");
     let broken = migrations(&[TABLE, "INSERT INTO nothing VALUES (1)"]);
     migrate(&pool, "test", broken).await.expect_err("no such table");

@@ -17,6 +17,7 @@ use cardquery_tests::hub_process::HubProcess;
 use cardquery_tests::java::java_partitions;
 use cardquery_tests::kafka::{KafkaServer, TopicSpec};
 use cardquery_tests::process::ChildProcess;
+use cardquery_tests::stack::Stack;
 use prost::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::client::DefaultClientContext;
@@ -26,6 +27,8 @@ use schemas::report::OpenedReport;
 use schemas::topics::Spec;
 use schemas::wire::{self, BankOutcome, QueryState, event_record, sms_record};
 use serde_json::Value;
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
 
 use self::witness::{Seen, Witness};
 
@@ -130,8 +133,10 @@ async fn the_demo_on_a_real_broker_prints_its_document_and_leaves_no_topic() {
 
 /// Five queries of fourteen banks, and an aggregator that is killed with SIGKILL before the first reply, between
 /// replies, between all replies and the SMS, and after everything.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_query() {
+async fn killed_at_any_moment(
+    new_hub: impl FnOnce(&World, &Plan) -> HubProcess,
+    store_lasts: bool,
+) -> Survived {
     let server = KafkaServer::shared();
     let mut plan = Plan {
         brokers: Some(server.bootstrap().to_owned()),
@@ -150,7 +155,7 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
         .map(|(name, _)| name)
         .collect();
     let mut witness = Witness::of(server.bootstrap(), &names);
-    let mut hub = HubProcess::new(&world, &plan);
+    let mut hub = new_hub(&world, &plan);
     let wallet = Wallet::new(world.upstream.clone(), world.producer);
     let [event, notice, sms] =
         [world.topics.event(&world.upstream), world.topics.notice(), world.topics.sms()];
@@ -171,7 +176,7 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
         .until("every query is registered", WITHIN, |seen| events(seen, &event, is_accepted).len() == 4)
         .await;
     hub.kill_9();
-    // Found in the topic by a restart: registered as the store is rebuilt, and asked by nobody before.
+    // Found in the topic by a restart: registered then, and asked by nobody before.
     queries.push(submit(&wallet, "wang", &all).await);
     assert!(
         in_topics(witness.read_to_end().await, &replies).is_empty(),
@@ -238,11 +243,13 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
         assert!(report_again.banks.iter().all(|bank| bank.verified == Some(Ok(()))));
         assert_eq!(answers(&report_again), answers(report));
     }
-    witness
-        .until("the notices of a store that was rebuilt", WITHIN, |seen| {
-            on(seen, &notice).count() >= notices + queries.len()
-        })
-        .await;
+    if !store_lasts {
+        witness
+            .until("the notices of a store that was rebuilt", WITHIN, |seen| {
+                on(seen, &notice).count() >= notices + queries.len()
+            })
+            .await;
+    }
     // The hub still works; and while this query goes its whole way, a second SMS of another has time to be seen.
     queries.push(submit(&wallet, "li", &all[..1]).await);
     let last = queries.last().map(|query| query.reference.query.to_string()).unwrap_or_default();
@@ -251,6 +258,10 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
 
     ready.insert("7 ended with SIGTERM", hub.start().await);
     assert_eq!(hub.terminate().await, 0);
+    if store_lasts {
+        let told = on(witness.read_to_end().await, &notice).count();
+        assert_eq!(told, notices + 1, "after everything a restart tells nothing again");
+    }
 
     let seen = witness.read_to_end().await;
     one_sms_per_query(seen, &sms, &queries.iter().collect::<Vec<_>>());
@@ -262,6 +273,35 @@ async fn an_aggregator_killed_at_any_moment_makes_one_report_and_one_sms_per_que
         writeln!(std::io::stderr(), "aggregator ready in {took:.1?}: {after}")
             .expect("standard error is open");
     }
+    Survived { world, hub }
+}
+
+/// What is left when everything is over.
+struct Survived {
+    world: World,
+    hub: HubProcess,
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_in_memory_killed_at_any_moment_makes_one_report_and_one_sms_per_query() {
+    let Survived { world, .. } = killed_at_any_moment(HubProcess::new, false).await;
+    world.stop().await;
+}
+
+/// Then its database goes back in time, as after a restore: it does not start on that.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_on_postgres_killed_at_any_moment_makes_one_report_and_one_sms_per_query() {
+    const GO_BACK: &str = "UPDATE progress SET next_offset = next_offset - 1 WHERE next_offset > 0";
+    let database = Stack::get().database().await;
+    let url = database.url();
+    let new_hub = |world: &World, plan: &Plan| HubProcess::on_postgres(world, plan, &url);
+    let Survived { world, mut hub } = killed_at_any_moment(new_hub, true).await;
+    let mut connection = PgConnection::connect_with(&database.options()).await.expect("the database");
+    sqlx::query(GO_BACK).execute(&mut connection).await.expect("gone back");
+    connection.close().await.expect("closed");
+    let (code, said) = hub.run_to_its_end().await;
+    assert_eq!(code, 70, "{said}");
+    assert!(said.contains("cardquery recover"), "{said}");
     world.stop().await;
 }
 

@@ -41,7 +41,7 @@ pub enum Event {
     },
     /// The asked banks' reply topics have been read past the deadline.
     WindowClosed {
-        /// Banks that the registry has suspended at this moment.
+        /// Banks that the registry has as suspended, or as left, at this moment.
         suspended: BTreeSet<BankId>,
     },
     /// The consent was withdrawn.

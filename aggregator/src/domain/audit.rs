@@ -126,15 +126,38 @@ pub fn viewed(reference: &Reference, nonce: Nonce, grant: Digest, at: UnixMillis
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::time::Duration;
 
+    use jiff::tz::TimeZone;
+    use plumbing::kafka::Position;
+    use schemas::ids::KeyId;
     use schemas::wire::BankOutcome;
 
     use super::*;
-    use crate::domain::query::{Closed, FinalKind, Outcome};
+    use crate::domain::query::{Closed, Collecting, FinalKind, Outcome, Pair};
+    use crate::domain::window::Window;
 
     fn reference() -> Reference {
         let id = "0192f0c1-2d3e-7000-8000-000000000001".parse().expect("a version 7 id");
         Reference { upstream: "wallet".parse().expect("an id"), query: id }
+    }
+
+    fn query() -> Query {
+        let window = Window {
+            length: Duration::from_secs(24 * 3600),
+            grace: Duration::from_secs(5),
+            zone: TimeZone::UTC,
+        };
+        let pairs = BTreeMap::from([("alpha".parse().expect("an id"), Pair::new(Digest([4; 32]), None))]);
+        Query {
+            reference: reference(),
+            subject: "subject".into(),
+            content_digest: Digest([5; 32]),
+            report_key: KeyId([6; 16]),
+            record: Position { topic: "cardquery.query.wallet.v1".into(), partition: 3, offset: 42 },
+            times: window.times(UnixMillis(1_795_420_800_000)),
+            state: State::Collecting(Collecting { pairs }),
+        }
     }
 
     fn report(conflict: bool) -> Final {
@@ -160,12 +183,23 @@ mod tests {
     fn bodies_keep_their_bytes() {
         let coverage = wire::Signed { body: Bytes::from_static(b"coverage"), ..Default::default() };
         let leaves = [
+            registered(&query()),
+            rejected(&query(), Code::REGION_NOT_OPEN),
             withdrawn(&reference(), UnixMillis(5)),
             viewed(&reference(), Nonce([1; 16]), Digest([2; 32]), UnixMillis(6)),
             finalised(&reference(), &report(false), &coverage, 12),
         ];
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
-        assert_eq!(digests, ["", "", "",]);
+        assert_eq!(
+            digests,
+            [
+                "c9f335a8f73bf3f2509bc14faf346817 478e36db218d040f",
+                "9326c82a3ba8267646e09fded8b35149 78afa630a4fbc852",
+                "5ea1b20fff7bc542aa8360c47beb1f05 d782f9e96a6048a0",
+                "b762de65d5c4ffe04f8d5ba2a361cc6e f87ff5f3bc2955fa",
+                "585a3d92d58aea1bfedeb1781a41bad5 98d183b883370513",
+            ]
+        );
     }
 
     #[test]

@@ -7,5 +7,6 @@ pub mod rate;
 pub mod read_past;
 pub mod refusals;
 pub mod subject;
+pub mod tail;
 pub mod view;
 pub mod window;

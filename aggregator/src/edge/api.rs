@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
+use plumbing::http::Peer;
 use schemas::codes::Code;
 use schemas::http::{PROBLEM_JSON, PROTOBUF, Problem, QueryStatus};
 use schemas::ids::Reference;
@@ -57,30 +58,63 @@ impl IntoResponse for Refusal {
 
 type Names = Result<Path<(String, String)>, PathRejection>;
 
-/// A name that cannot be one is as missing as one that is not there.
-fn reference(names: Names) -> Result<Reference, Refusal> {
-    let Path((upstream, id)) = names.map_err(|_| Code::QUERY_NOT_FOUND)?;
+/// A name that cannot be one, and one that the caller may not ask for, are as missing as one that is not there.
+fn reference(names: Names, peer: &Peer) -> Result<Reference, Refusal> {
     let missing = |_| Code::QUERY_NOT_FOUND;
-    Ok(Reference { upstream: upstream.parse().map_err(missing)?, query: id.parse().map_err(missing)? })
+    let Path((upstream, id)) = names.map_err(|_| Code::QUERY_NOT_FOUND)?;
+    let reference =
+        Reference { upstream: upstream.parse().map_err(missing)?, query: id.parse().map_err(missing)? };
+    if !peer.is(&format!("upstream-{}", reference.upstream)) {
+        return Err(Code::QUERY_NOT_FOUND.into());
+    }
+    Ok(reference)
 }
 
 async fn status<S: Store>(
     State(hub): State<Arc<Hub<S>>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     names: Names,
 ) -> Result<Json<QueryStatus>, Refusal> {
-    let reference = reference(names)?;
+    let reference = reference(names, &peer)?;
     hub.admit(&reference.upstream).await?;
     Ok(Json(hub.status(&reference).await?))
 }
 
 async fn report<S: Store>(
     State(hub): State<Arc<Hub<S>>>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     names: Names,
     granted: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refusal> {
-    let reference = reference(names)?;
+    let reference = reference(names, &peer)?;
     hub.admit(&reference.upstream).await?;
     let granted = granted.map_err(|_| Code::BODY_TOO_LARGE)?;
     let report = hub.view(&reference, granted).await?;
     Ok(([(header::CONTENT_TYPE, PROTOBUF), (header::CACHE_CONTROL, "no-store")], report).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ID: &str = "01932f6e-0000-7000-8000-000000000001";
+
+    fn certified(name: &str) -> Peer {
+        let made = rcgen::generate_simple_self_signed(vec![name.to_owned()]).expect("a certificate");
+        Peer::Certified { addr: ([127, 0, 0, 1], 1).into(), certificate: made.cert.der().clone() }
+    }
+
+    fn found(upstream: &str, peer: &Peer) -> bool {
+        reference(Ok(Path((upstream.to_owned(), ID.to_owned()))), peer).is_ok()
+    }
+
+    #[test]
+    fn a_producer_may_ask_for_its_own_upstreams_queries_only() {
+        let wallet = certified("upstream-wallet");
+        assert!(found("wallet", &wallet));
+        assert!(!found("shop", &wallet));
+        assert!(!found("wallet2", &wallet));
+        assert!(!found("wallet", &certified("bank-wallet")));
+        assert!(!found("wallet", &certified("*.upstream-wallet")));
+    }
 }

@@ -6,6 +6,7 @@ use plumbing::kafka::{OutRecord, ProduceError};
 use prost::Message;
 use schemas::cloud_events::CloudEvent;
 use schemas::ids::{BankId, Reference};
+use schemas::registry::Party;
 use schemas::request::{self, Header};
 use schemas::submission::BankShare;
 
@@ -35,6 +36,7 @@ impl<S: Store> Hub<S> {
         shares: &BTreeMap<BankId, BankShare>,
     ) -> Result<(), AskError> {
         let now = self.store.now().await?;
+        let asks = self.taking_part(asks);
         let requests = asks.iter().filter_map(|(bank, attempt)| Some((bank, *attempt, shares.get(bank)?)));
         let requests = requests.map(|(bank, attempt, share)| {
             let header = Header {
@@ -58,7 +60,14 @@ impl<S: Store> Hub<S> {
             self.producer.send(out_record(self.topics.request(bank), &event, record.encode_to_vec()))
         });
         futures::future::try_join_all(requests).await?;
-        self.cancel_if_ended(&query.reference, asks).await
+        self.cancel_if_ended(&query.reference, &asks).await
+    }
+
+    /// Nobody's identity goes to a bank that is suspended or has left. When it comes back, it is asked at its next time.
+    fn taking_part(&self, asks: &[(BankId, u32)]) -> Vec<(BankId, u32)> {
+        let registry = self.registry.get();
+        let active = |bank: &BankId| registry.bank(bank).is_some_and(Party::is_active);
+        asks.iter().filter(|(bank, _)| active(bank)).cloned().collect()
     }
 
     async fn cancel_if_ended(&self, reference: &Reference, asks: &[(BankId, u32)]) -> Result<(), AskError> {

@@ -1,6 +1,5 @@
 //! Takes records of the reply topics: verifies, then lets the rule decide, one transaction per batch.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use plumbing::kafka::{Handler, KafkaError, Record, Verdict};
@@ -14,11 +13,11 @@ use schemas::topics::Owner;
 use schemas::wire::ReplyOutcome;
 
 use super::write::After;
-use super::{Hub, dead_letter, may_be_news, retry};
+use super::{Hub, dead_letter, may_be_news, progress, retry};
 use crate::domain::assembly::{Event, Said};
 use crate::domain::query::{Closing, Query, State};
 use crate::metric_names;
-use crate::store::{Progress, Store, StoreResult, Tx};
+use crate::store::{Store, StoreResult, Tx};
 
 /// Handles reply records.
 pub struct Assembler<S> {
@@ -78,7 +77,12 @@ impl<S: Store> Assembler<S> {
     }
 
     /// One transaction: locks every query that the batch is about, in id order, and decides completeness itself.
-    async fn write(&self, records: &[About<'_>], verdicts: &mut [Verdict]) -> StoreResult<()> {
+    async fn write(
+        &self,
+        batch: &[Record],
+        records: &[About<'_>],
+        verdicts: &mut [Verdict],
+    ) -> StoreResult<()> {
         let now = self.hub.store.now().await?;
         let mut tx = self.hub.store.begin().await?;
         let references = records.iter().filter_map(About::reference).cloned().collect();
@@ -103,7 +107,7 @@ impl<S: Store> Assembler<S> {
                         counted.push((about.bank.clone(), "valid"));
                     }
                     let segment = segment.map(|segment| (&about.bank, segment));
-                    let (query, more) = self.hub.apply(&mut tx, query, event, segment, now).await?;
+                    let (query, more) = self.hub.apply(&mut tx, query, [event], segment, now).await?;
                     after.extend(more);
                     query
                 }
@@ -115,7 +119,7 @@ impl<S: Store> Assembler<S> {
             };
             queries.insert(reference, query);
         }
-        for ((topic, partition), progress) in progress(records) {
+        for ((topic, partition), progress) in progress(batch) {
             tx.progress(topic, partition, progress).await?;
         }
         tx.commit().await?;
@@ -137,7 +141,7 @@ impl<S: Store> Handler for Assembler<S> {
                 return vec![retry("REGISTRY_UNAVAILABLE"); batch.len()];
             }
         };
-        if let Err(error) = self.write(&records, &mut verdicts).await {
+        if let Err(error) = self.write(batch, &records, &mut verdicts).await {
             tracing::warn!(%error, "replies not taken");
             return vec![retry("STORE_UNAVAILABLE"); batch.len()];
         }
@@ -216,19 +220,6 @@ fn said(reply: &Reply) -> Said {
         ReplyOutcome::RetryLater => Said::RetryLater,
         ReplyOutcome::Unspecified => Said::Invalid(Code::OUTCOME_INVALID),
     }
-}
-
-/// The last record of every partition in the batch. Lanes keep the order within a partition.
-fn progress<'a>(records: &[About<'a>]) -> BTreeMap<(&'a str, i32), Progress> {
-    let of = |about: &About<'a>| {
-        let position = &about.record.position;
-        let progress = Progress {
-            next_offset: position.offset + 1,
-            append_time: UnixMillis(about.record.append_time_ms),
-        };
-        ((&*position.topic, position.partition), progress)
-    };
-    records.iter().map(of).collect()
 }
 
 fn count(bank: &BankId, outcome: &'static str) {

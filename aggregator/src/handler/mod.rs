@@ -2,31 +2,36 @@
 
 mod ask;
 mod assemble;
+mod reconcile;
 mod refused;
 mod register;
 mod sweep;
 mod view;
 mod write;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, RecordReader, Verdict, Watermarks};
+use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, Record, RecordReader, Verdict, Watermarks};
 use schemas::codes::Code;
 use schemas::keys::SigningKey;
 use schemas::registry::Registry;
 use schemas::rules::Policy;
+use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use tokio::sync::Notify;
 
 pub(crate) use self::ask::out_record;
 pub use self::assemble::Assembler;
+pub use self::reconcile::{LostTail, ReconcileError, Reconciler};
 pub use self::refused::Refused;
 pub use self::register::Registrar;
 pub use self::sweep::Sweeper;
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::FirstLine;
+use crate::store::Progress;
 
 /// The hub's edges, shared by its handlers.
 pub struct Hub<S> {
@@ -45,7 +50,7 @@ pub struct Hub<S> {
     /// The key that people are counted by.
     pub subjects: SubjectKey,
     /// What makes it faster.
-    pub first_line: FirstLine,
+    pub first_line: Arc<FirstLine>,
     /// Names of topics.
     pub topics: Topics,
     /// The gates.
@@ -57,6 +62,24 @@ pub struct Hub<S> {
 }
 
 impl<S> Hub<S> {
+    /// The same hub on another way to its store.
+    pub(crate) fn on<T>(&self, store: T) -> Hub<T> {
+        Hub {
+            store,
+            registry: self.registry.clone(),
+            producer: self.producer.clone(),
+            records: self.records.clone(),
+            watermarks: self.watermarks.clone(),
+            key: self.key.clone(),
+            subjects: self.subjects.clone(),
+            first_line: Arc::clone(&self.first_line),
+            topics: self.topics.clone(),
+            policy: self.policy.clone(),
+            window: self.window.clone(),
+            outbox: Arc::clone(&self.outbox),
+        }
+    }
+
     /// Runs `check` on the registry; when it fails for a key or party that the registry does not list, reads the
     /// registry to its end first and runs it again: an unknown key is not yet a failure.
     pub(crate) async fn judged<T>(
@@ -75,6 +98,21 @@ impl<S> Hub<S> {
 /// Whether a refusal may only mean that the registry was not read far enough.
 fn may_be_news(code: Code) -> bool {
     matches!(code, Code::KEY_UNKNOWN | Code::UPSTREAM_UNKNOWN | Code::BANK_UNKNOWN | Code::PARTY_UNKNOWN)
+}
+
+/// How far a batch brings each partition: behind its last record, whatever became of that.
+fn progress(batch: &[Record]) -> BTreeMap<(&str, i32), Progress> {
+    // Lanes keep the order within a partition.
+    batch
+        .iter()
+        .map(|record| {
+            let progress = Progress {
+                next_offset: record.position.offset + 1,
+                append_time: UnixMillis(record.append_time_ms),
+            };
+            ((&*record.position.topic, record.position.partition), progress)
+        })
+        .collect()
 }
 
 fn retry(code: &'static str) -> Verdict {

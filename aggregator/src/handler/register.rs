@@ -17,11 +17,12 @@ use schemas::topics::Owner;
 use schemas::wire::{self, event_record, query_record};
 
 use super::write::{After, withdrawn};
-use super::{Hub, dead_letter, retry};
+use super::{Hub, dead_letter, progress, retry};
 use crate::domain::assembly::Event;
+use crate::domain::audit;
 use crate::domain::query::{Collecting, Pair, Query, State};
 use crate::metric_names;
-use crate::store::{NewQuery, OutboxRow, Outgoing, Registered, SealedContact, Store, StoreResult, Tx};
+use crate::store::{NewQuery, OutboxRow, Outgoing, Plan, Registered, SealedContact, Store, StoreResult, Tx};
 
 /// Handles query records.
 pub struct Registrar<S> {
@@ -56,7 +57,8 @@ impl<S: Store> Registrar<S> {
     pub async fn rebuild(&self, record: &Record) -> Result<(), KafkaError> {
         match self.check(record).await? {
             Ok(checked) => {
-                self.write(vec![(record, checked)]).await.map(|_| ()).map_err(|_| KafkaError::Stopped)
+                let batch = std::slice::from_ref(record);
+                self.write(batch, vec![(record, checked)]).await.map(|_| ()).map_err(|_| KafkaError::Stopped)
             }
             Err(_) => Ok(()),
         }
@@ -119,11 +121,16 @@ impl<S: Store> Registrar<S> {
         Ok(opened.await?.map(Checked::Revocation))
     }
 
-    /// One transaction for all records; returns what is left to ask, per record.
-    async fn write(&self, records: Vec<(&Record, Checked)>) -> StoreResult<Vec<Option<ToAsk>>> {
+    /// One transaction for the batch, of which `records` passed their checks; returns what is left to ask, per record.
+    async fn write(
+        &self,
+        batch: &[Record],
+        records: Vec<(&Record, Checked)>,
+    ) -> StoreResult<Vec<Option<ToAsk>>> {
         let noted: Vec<Reference> = self.asked().clone();
         let now = self.hub.store.now().await?;
         let mut tx = self.hub.store.begin().await?;
+        tx.prepare(&plan(&noted, &records)).await?;
         tx.mark_asked(&noted).await?;
         let mut to_ask = Vec::with_capacity(records.len());
         let mut after = After::default();
@@ -139,6 +146,9 @@ impl<S: Store> Registrar<S> {
                 }
             };
             to_ask.push(ask);
+        }
+        for ((topic, partition), progress) in progress(batch) {
+            tx.progress(topic, partition, progress).await?;
         }
         tx.commit().await?;
         self.asked().retain(|reference| !noted.contains(reference));
@@ -223,11 +233,14 @@ impl<S: Store> Registrar<S> {
             tracing::info!(query_id = %query.reference.query, code = %code, "query rejected");
             let rejected = wire::QueryRejected { code: code.to_string() };
             tx.enqueue(vec![tell(event_record::Message::Rejected(rejected))]).await?;
+            tx.leaf(audit::rejected(&query, *code)).await?;
             return Ok(None);
         }
+        tx.leaf(audit::registered(&query)).await?;
         if let Some(at) = tx.withdrawal(&query.reference).await? {
             count(Code::QUERY_WITHDRAWN.as_str());
             tx.enqueue(vec![tell(withdrawn(at))]).await?;
+            tx.leaf(audit::withdrawn(&query.reference, at)).await?;
             tx.drop_content(&query.reference).await?;
             query.state = State::Withdrawn { at, banks: query.counts().0 };
             tx.save(&query).await?;
@@ -244,20 +257,17 @@ impl<S: Store> Registrar<S> {
                 .collect(),
             State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
         };
-        let mut after = After::default();
-        for bank in due {
-            let (next, more) = self.hub.apply(tx, query, Event::AskDue { bank }, None, now).await?;
-            query = next;
-            after.extend(more);
-        }
+        let due = due.into_iter().map(|bank| Event::AskDue { bank });
+        let (query, after) = self.hub.apply(tx, query, due, None, now).await?;
         Ok(Some(ToAsk { query, asks: after.asks, submission }))
     }
 
     async fn withdraw<T: Tx>(&self, tx: &mut T, reference: &Reference, at: UnixMillis) -> StoreResult<After> {
-        let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
+        // First the withdrawal, then the query: a registration that was under way meanwhile is seen.
         let first = tx.withdraw(reference, at).await?;
+        let locked = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference);
         match locked.filter(|_| first) {
-            Some(query) => Ok(self.hub.apply(tx, query, Event::Withdrawn, None, at).await?.1),
+            Some(query) => Ok(self.hub.apply(tx, query, [Event::Withdrawn], None, at).await?.1),
             None => Ok(After::default()),
         }
     }
@@ -293,7 +303,7 @@ impl<S: Store> Handler for Registrar<S> {
         }
         let indexes: Vec<usize> = good.iter().map(|(index, ..)| *index).collect();
         let records = good.into_iter().map(|(_, record, checked)| (record, checked)).collect();
-        let to_ask = match self.write(records).await {
+        let to_ask = match self.write(batch, records).await {
             Ok(to_ask) => to_ask,
             Err(error) => {
                 tracing::warn!(%error, "queries not registered");
@@ -309,6 +319,23 @@ impl<S: Store> Handler for Registrar<S> {
         }
         verdicts
     }
+}
+
+/// What the transaction will take: the queries of its records, and those whose banks were asked meanwhile.
+fn plan(noted: &[Reference], records: &[(&Record, Checked)]) -> Plan {
+    let mut plan = Plan { queries: noted.iter().cloned().collect(), ..Plan::default() };
+    for (_, checked) in records {
+        match checked {
+            Checked::Submission(submission, _) => {
+                plan.consents.insert(submission.query.reference.clone());
+                plan.nonces.insert(submission.query.terms.nonce);
+            }
+            Checked::Revocation(reference) => {
+                plan.consents.insert(reference.clone());
+            }
+        }
+    }
+    plan
 }
 
 /// Every chosen bank, due now unless there is no time left.

@@ -11,7 +11,7 @@ use schemas::ids::{BankId, Reference};
 use schemas::submission;
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
-use schemas::wire::{self, PartyState, query_record};
+use schemas::wire::{self, query_record};
 use tokio::time::{Interval, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
@@ -95,6 +95,11 @@ impl<S: Store> Sweeper<S> {
         let unasked: Vec<String> =
             topics.iter().filter(|topic| self.read_past.needs_ends(topic, latest)).cloned().collect();
         for (partition, end) in self.hub.watermarks.end_offsets(&unasked).await {
+            // A topic whose partitions nobody lists says nothing of them: this instance may be the one that is cut off,
+            // while others read on.
+            if partition.1 < 0 && !matches!(end, Err(KafkaError::UnknownTopic(_))) {
+                continue;
+            }
             self.read_past.asked(partition, end.ok(), now);
         }
         let progress = self.hub.store.progress(&topics).await?;
@@ -115,7 +120,8 @@ impl<S: Store> Sweeper<S> {
         let Some(query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference) else {
             return Ok(());
         };
-        let (_, after) = self.hub.apply(&mut tx, query, Event::WindowClosed { suspended }, None, now).await?;
+        let (_, after) =
+            self.hub.apply(&mut tx, query, [Event::WindowClosed { suspended }], None, now).await?;
         tx.commit().await?;
         self.hub.settle(&after, now).await;
         Ok(())
@@ -123,7 +129,8 @@ impl<S: Store> Sweeper<S> {
 
     fn suspended(&self) -> BTreeSet<BankId> {
         let registry = self.hub.registry.get();
-        let suspended = registry.banks().filter(|(_, party)| party.state == PartyState::Suspended);
+        // A bank that has left is not called silent either: it does not take part.
+        let suspended = registry.banks().filter(|(_, party)| !party.is_active());
         suspended.map(|(bank, _)| bank).collect()
     }
 
@@ -154,22 +161,17 @@ impl<S: Store> Hub<S> {
         let now = self.store.now().await?;
         for (reference, banks) in self.store.due_to_ask(now, ROUND).await? {
             let mut tx = self.store.begin().await?;
-            let Some(mut query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference)
-            else {
+            let Some(query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference) else {
                 continue;
             };
-            let mut asks = Vec::new();
-            for bank in banks {
-                let (next, after) = self.apply(&mut tx, query, Event::AskDue { bank }, None, now).await?;
-                query = next;
-                asks.extend(after.asks);
-            }
+            let due = banks.into_iter().map(|bank| Event::AskDue { bank });
+            let (query, after) = self.apply(&mut tx, query, due, None, now).await?;
             tx.commit().await?;
-            if asks.is_empty() {
+            if after.asks.is_empty() {
                 continue;
             }
             // A failure is one of this query only, and repaired by the next interval of its pairs.
-            if let Err(error) = self.ask_with_record(&query, &asks).await {
+            if let Err(error) = self.ask_with_record(&query, &after.asks).await {
                 tracing::warn!(query_id = %reference.query, %error, "banks not asked again");
             }
         }

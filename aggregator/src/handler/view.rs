@@ -12,6 +12,7 @@ use schemas::view::{self, Grant};
 use schemas::wire::{self, event_record};
 
 use super::{Hub, Refused};
+use crate::domain::audit;
 use crate::domain::query::{Final, Query, State};
 use crate::domain::refusals::{Hour, MAX_REFUSED, SubjectHour, refuses_grant};
 use crate::domain::view::may_view;
@@ -145,6 +146,7 @@ impl<S: Store> Hub<S> {
                 let viewed = event_record::Message::Viewed(wire::ReportViewed { viewed_at_ms: now.0 });
                 let row = OutboxRow { reference: grant.reference.clone(), message: Outgoing::Event(viewed) };
                 tx.enqueue(vec![row]).await?;
+                tx.leaf(audit::viewed(&grant.reference, grant.nonce, digest, now)).await?;
                 Ok(Ok(()))
             }
             GrantUse::Again => Ok(Ok(())),

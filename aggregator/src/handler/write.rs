@@ -10,6 +10,7 @@ use schemas::wire::{self, QueryState, event_record};
 
 use super::Hub;
 use crate::domain::assembly::{self, Counted, Effect, Event};
+use crate::domain::audit;
 use crate::domain::query::{Final, Query, State};
 use crate::first_line::Changed;
 use crate::metric_names;
@@ -34,38 +35,47 @@ pub(super) struct After {
 const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 impl<S: Store> Hub<S> {
-    /// Applies `event` to a locked query and writes what comes out. `segment` is the reply's, when the event is one.
+    /// Applies `events` to a locked query and writes what comes out. `segment` is the reply's, when the event is one.
     pub(super) async fn apply<T: Tx>(
         &self,
         tx: &mut T,
-        query: Query,
-        event: Event,
+        mut query: Query,
+        events: impl IntoIterator<Item = Event, IntoIter: Send> + Send,
         segment: Option<(&BankId, &Bytes)>,
         now: UnixMillis,
     ) -> StoreResult<(Query, After)> {
-        let (query, effects) = assembly::apply(query, event, now, &self.window);
         let mut after = After::default();
         let mut withdrawn_from = None;
         let mut rows = Vec::new();
-        let mut tell = |message| rows.push(OutboxRow { reference: query.reference.clone(), message });
+        let reference = query.reference.clone();
+        let mut tell = |message| rows.push(OutboxRow { reference: reference.clone(), message });
+        let mut effects = Vec::new();
+        for event in events {
+            let more;
+            (query, more) = assembly::apply(query, event, now, &self.window);
+            effects.extend(more);
+        }
         for effect in effects {
             match effect {
                 Effect::KeepSegment => {
                     if let Some((bank, segment)) = segment {
-                        tx.keep_segment(&query.reference, bank, segment).await?;
+                        tx.keep_segment(&reference, bank, segment).await?;
                     }
                 }
                 Effect::Report => {
                     if let State::Final(report) = &query.state {
                         let coverage = sign_coverage(&coverage(&query, report), &self.key);
-                        tx.keep_coverage(&query.reference, &coverage).await?;
+                        let registry = self.registry.next_offset();
+                        tx.keep_coverage(&reference, &coverage).await?;
+                        tx.leaf(audit::finalised(&reference, report, &coverage, registry)).await?;
                         tell(Outgoing::Event(report_ready(report)));
                         tell(Outgoing::Notice);
                         after.finalised.push((report.wire_state(), now.since(query.times.deadline_at)));
                     }
                 }
                 Effect::Withdraw => {
-                    tx.drop_content(&query.reference).await?;
+                    tx.drop_content(&reference).await?;
+                    tx.leaf(audit::withdrawn(&reference, now)).await?;
                     tell(Outgoing::Event(withdrawn(now)));
                     withdrawn_from = Some(self.subjects.mac(&query.reference.upstream, &query.subject));
                 }

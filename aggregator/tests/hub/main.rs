@@ -5,9 +5,13 @@ mod finalising;
 mod http;
 mod joining;
 mod parties;
+#[path = "../../../schemas/tests/refused_entries/mod.rs"]
+mod refused_entries;
 mod registering;
 mod rejecting;
 mod replying;
 mod restarting;
+mod rotating;
 mod stand;
+mod suspending;
 mod withdrawing;

@@ -3,9 +3,10 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use aggregator::config::{Config, DEFAULTS, Secrets};
+use aggregator::Stores;
+use aggregator::config::{Config, Secrets};
 use aggregator::domain::subject::SubjectKey;
-use aggregator::store::{MemoryStore, Store as _};
+use aggregator::store::{MemoryStore, Store as _, SystemClock};
 use bytes::Bytes;
 use plumbing::exit::Exit;
 use plumbing::kafka::{Follower, KafkaConfig, Position, Record, Watermarks, follow};
@@ -18,7 +19,8 @@ use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
 use schemas::codes::Code;
 use schemas::http::{PROBLEM_JSON, Problem, QueryStatus};
 use schemas::ids::{MessageId, Reference};
-use schemas::registry::{self, HUB, NOTIFIER, Registry, SeenVersions};
+use schemas::keys::SigningKey;
+use schemas::registry::{self, HUB, NOTIFIER, Party, Registry, SeenVersions};
 use schemas::reply::Word;
 use schemas::request::{self, Opened, Request};
 use schemas::submission;
@@ -46,6 +48,10 @@ pub(crate) const MAX_FACTOR_AGE: Duration = Duration::from_secs(600);
 const UPSTREAMS: [&str; 2] = ["wallet", "shop"];
 /// `asleep` is suspended, `far` takes part in another region, `omega` has topics and no entry.
 const BANKS: [&str; 6] = ["alpha", "beta", "gamma", "asleep", "far", "omega"];
+
+pub(crate) fn party_key(r#use: KeyUse, key: wire::PublicKey) -> wire::PartyKey {
+    wire::PartyKey { r#use: r#use.into(), key: Some(key), ..Default::default() }
+}
 
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     match tokio::time::timeout(PATIENCE, future).await {
@@ -178,7 +184,7 @@ impl Stand {
             .expect("a producer");
         let stand = Self {
             tape: Tape::start(&kafka, &topics).await,
-            http: reqwest::Client::builder().no_proxy().build().expect("a client"),
+            http: plumbing::http::client(None).expect("no file can be wrong"),
             registry: Mutex::new(Registry::new(pinned(), SeenVersions::default())),
             window,
             kafka,
@@ -200,18 +206,12 @@ impl Stand {
 
     /// Publishes the next version of an entry.
     pub(crate) async fn register(&self, kind: PartyKind, id: &str, state: PartyState, region: &str) {
-        let party_key =
-            |r#use: KeyUse, key| wire::PartyKey { r#use: r#use.into(), key: Some(key), ..Default::default() };
         let signs = party_key(KeyUse::Sign, signing_key(id).public().to_wire());
         let seals = party_key(KeyUse::Seal, opening_key(id).public().to_wire());
-        let version = match kind {
-            PartyKind::Bank => self.registry().bank(&bank(id)).map_or(1, |party| party.version() + 1),
-            PartyKind::Unspecified | PartyKind::Upstream | PartyKind::Notifier | PartyKind::Hub => 1,
-        };
-        let entry = wire::RegistryEntry {
+        let mut entry = wire::RegistryEntry {
             kind: kind.into(),
             id: id.to_owned(),
-            version,
+            version: 1,
             state: state.into(),
             keys: match kind {
                 PartyKind::Bank => vec![signs, seals],
@@ -221,11 +221,32 @@ impl Stand {
             regions: vec![region.to_owned()],
             bank_texts: None,
         };
-        let key = registry::record_key(&entry).expect("a party");
-        let record = registry::sign_entry(&entry, &roots(), None).encode_to_vec();
+        let name = registry::record_key(&entry).expect("a party").parse().expect("a name");
+        entry.version += self.registry().party(&name).map_or(0, Party::version);
+        self.publish(&entry, None).await;
+    }
+
+    /// The entry of a bank after the one in force, as `change` wants it.
+    pub(crate) fn next_entry(
+        &self,
+        id: &str,
+        change: impl FnOnce(&mut wire::RegistryEntry),
+    ) -> wire::RegistryEntry {
+        let registry = self.registry();
+        let record = registry.bank(&bank(id)).expect("registered").record();
+        let mut entry = wire::RegistryEntry::decode(record.body.clone()).expect("an entry");
+        entry.version += 1;
+        change(&mut entry);
+        entry
+    }
+
+    /// Publishes an entry, whose new keys `signer` agrees to.
+    pub(crate) async fn publish(&self, entry: &wire::RegistryEntry, signer: Option<&SigningKey>) -> Sent {
+        let key = registry::record_key(entry).expect("a party");
+        let record = registry::sign_entry(entry, &roots(), signer).encode_to_vec();
         let applied = self.registry.lock().expect("not poisoned").apply(key.as_bytes(), &record, now());
         applied.expect("a good entry");
-        self.send(&self.topics.registry(), &key, record, None, None).await;
+        self.send(&self.topics.registry(), &key, record, None, None).await
     }
 
     pub(crate) fn registry(&self) -> Registry {
@@ -397,8 +418,7 @@ impl Stand {
     }
 
     pub(crate) fn config(&self) -> Config {
-        let mut config: Config =
-            plumbing::config::load(DEFAULTS, None, "CARDQUERY_TEST").expect("the defaults are settings");
+        let mut config: Config = Config::load(None).expect("the defaults are settings");
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.sweep_interval_ms = 50;
         config.kafka = self.kafka.clone();
@@ -413,7 +433,7 @@ impl Stand {
 
     pub(crate) fn registry_config(&self) -> RegistryConfig {
         let roots = pinned().iter().map(|root| hex::encode(root.to_wire().raw)).collect();
-        RegistryConfig { roots, seen_file: None }
+        RegistryConfig { roots, ..RegistryConfig::default() }
     }
 
     pub(crate) async fn start(&self) -> Hub {
@@ -427,10 +447,11 @@ impl Stand {
         let mut lifecycle = Lifecycle::new();
         let secrets =
             Secrets { signing_key: signing_key(HUB), subject_key: SubjectKey::ephemeral(), redis: None };
-        let started = aggregator::start(config, secrets, &mut lifecycle);
-        let running = soon("the start", started).await.expect("started");
-        let url = format!("http://{}", running.addr);
-        Hub { url, store: running.store, lifecycle, http: self.http.clone() }
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let stores = Stores::shared(store.clone());
+        let started = aggregator::start_on(stores, config, secrets, &mut lifecycle);
+        let addr = soon("the start", started).await.expect("started");
+        Hub { url: format!("http://{addr}"), store, lifecycle, http: self.http.clone() }
     }
 }
 

@@ -3,11 +3,14 @@
 //! | file | role |
 //! |---|---|
 //! | `sql.rs` | a database, by configuration; `sql_config.rs` its settings, `sql_row.rs` its columns |
+//! | `sql_address.rs`, `sql_guard.rs` | what keeps a session and an account from writing |
 //! | `several.rs` | several internal sources behind one |
 
 pub mod several;
 pub mod sql;
+mod sql_address;
 pub mod sql_config;
+mod sql_guard;
 mod sql_row;
 
 use futures::future::BoxFuture;
@@ -21,6 +24,11 @@ use crate::domain::identity::Identity;
 pub trait CardSource: Send + Sync + 'static {
     /// Everything on file under the document number of `identity`. Whether it is the same person is not for the source.
     fn look_up<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Found, SourceError>>;
+
+    /// Whether the source can be used at all, asked once before the first lookup. `Misfit` is a reason not to start.
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { Ok(()) })
+    }
 }
 
 /// Why a source did not answer. Holds no text from the source: it could repeat what was asked.

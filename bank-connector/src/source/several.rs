@@ -56,11 +56,25 @@ impl Several {
             None => Ok(merged),
         }
     }
+
+    /// One that does not fit weighs more than any number that cannot be reached.
+    async fn probe_all(&self) -> Result<(), SourceError> {
+        let probes = join_all(self.0.iter().map(|part| part.source.probe())).await;
+        let (misfits, others): (Vec<_>, Vec<_>) = probes
+            .into_iter()
+            .filter_map(Result::err)
+            .partition(|error| matches!(error, SourceError::Misfit(_)));
+        misfits.into_iter().chain(others).next().map_or(Ok(()), Err)
+    }
 }
 
 impl CardSource for Several {
     fn look_up<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Found, SourceError>> {
         Box::pin(self.ask(identity))
+    }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(self.probe_all())
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! This is the only module that uses `AssertSqlSafe`: the statements come from the bank's own configuration file, and what
 //! comes from a request is only ever a bound parameter.
+//!
+//! A session cannot write: SQLite opens the file read-only, PostgreSQL the session, and a PostgreSQL account that could
+//! write is refused.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,10 +16,13 @@ use futures::TryStreamExt;
 use futures::future::BoxFuture;
 use schemas::wire::MissingSource;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
-use sqlx::{AnyPool, AssertSqlSafe, ConnectOptions};
-use zeroize::Zeroizing;
+use sqlx::pool::PoolConnection;
+use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions};
+use tokio::sync::OnceCell;
 
+use super::sql_address::{AddressError, Database};
 use super::sql_config::SqlConfig;
+use super::sql_guard::refuse_writers;
 use super::sql_row::Reader;
 use super::{CardSource, SourceError};
 use crate::domain::card::DormancyRule;
@@ -25,10 +31,15 @@ use crate::domain::identity::Identity;
 
 /// A person has one record per source; more than a few are a statement that selects too much.
 const MAX_CUSTOMERS: usize = 4;
+/// PostgreSQL ended a statement at its `statement_timeout`.
+const QUERY_CANCELED: &str = "57014";
 
 /// A SQL source.
 pub struct SqlSource {
     pool: AnyPool,
+    database: Database,
+    /// Set once the account is known not to write.
+    guarded: OnceCell<()>,
     config: SqlConfig,
     customer_statement: Arc<str>,
     cards_statement: Arc<str>,
@@ -53,7 +64,11 @@ impl SqlSource {
             return Err(SqlConfigError(faults.join("\n")));
         }
         sqlx::any::install_default_drivers();
-        let options = AnyConnectOptions::from_str(&read_only(&config.url)?)
+        let unusable = |error: AddressError| SqlConfigError(error.to_string());
+        let url = config.said().read().map_err(unusable)?;
+        let database = Database::of(&url).map_err(unusable)?;
+        let url = database.read_only(&url, config.statement_timeout_ms).map_err(unusable)?;
+        let options = AnyConnectOptions::from_str(&url)
             .map_err(|_| SqlConfigError("url: not the address of a database".into()))?
             // A slow statement would be logged with its text, which is configuration and can be long.
             .disable_statement_logging();
@@ -63,6 +78,8 @@ impl SqlSource {
             .connect_lazy_with(options);
         Ok(Self {
             pool,
+            database,
+            guarded: OnceCell::new(),
             customer_statement: config.customer_statement.as_str().into(),
             cards_statement: config.cards_statement.as_str().into(),
             dormancy: config.dormancy_rule().map(Arc::new),
@@ -101,6 +118,18 @@ impl SqlSource {
         Ok(found)
     }
 
+    /// A connection whose account was found to be one that cannot write, now or earlier.
+    async fn connection(&self) -> Result<PoolConnection<Any>, SourceError> {
+        let mut connection = self.pool.acquire().await.map_err(|error| sorted(&error))?;
+        match self.database {
+            Database::Sqlite => {}
+            Database::Postgres => {
+                self.guarded.get_or_try_init(|| refuse_writers(&mut connection)).await?;
+            }
+        }
+        Ok(connection)
+    }
+
     /// At most `limit` rows, and whether there are more. A single statement without a transaction may be dropped at any
     /// await; `pool.begin()` may not (transact-rs/sqlx#4385), and is not used.
     async fn rows(
@@ -109,7 +138,7 @@ impl SqlSource {
         identity: &Identity,
         limit: usize,
     ) -> Result<(Vec<AnyRow>, bool), SourceError> {
-        let mut connection = self.pool.acquire().await.map_err(|error| sorted(&error))?;
+        let mut connection = self.connection().await?;
         let read = async {
             let query =
                 sqlx::query(AssertSqlSafe(Arc::clone(statement))).bind(identity.document_number().to_owned());
@@ -135,6 +164,10 @@ impl CardSource for SqlSource {
     fn look_up<'a>(&'a self, identity: &'a Identity) -> BoxFuture<'a, Result<Found, SourceError>> {
         Box::pin(self.ask(identity))
     }
+
+    fn probe(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { self.connection().await.map(|_| ()) })
+    }
 }
 
 impl fmt::Debug for SqlSource {
@@ -143,21 +176,12 @@ impl fmt::Debug for SqlSource {
     }
 }
 
-/// The address with SQLite's read-only mode; another mode is refused.
-fn read_only(url: &str) -> Result<Zeroizing<String>, SqlConfigError> {
-    match url.split_once('?') {
-        None => Ok(Zeroizing::new(format!("{url}?mode=ro"))),
-        Some((_, query)) => match query.split('&').find_map(|part| part.strip_prefix("mode=")) {
-            None => Ok(Zeroizing::new(format!("{url}&mode=ro"))),
-            Some("ro") => Ok(Zeroizing::new(url.to_owned())),
-            Some(_) => Err(SqlConfigError("url: a card source is opened with mode=ro".into())),
-        },
-    }
-}
-
 /// A database's own text may repeat what was asked for, so only its code goes on.
-fn sorted(error: &sqlx::Error) -> SourceError {
+pub(super) fn sorted(error: &sqlx::Error) -> SourceError {
     if let sqlx::Error::Database(error) = error {
+        if error.code().as_deref() == Some(QUERY_CANCELED) {
+            return SourceError::TimedOut;
+        }
         return SourceError::Unavailable(format!("database code {}", error.code().unwrap_or("none".into())));
     }
     if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::AnyDriverError(_)) {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::PathBuf;
 
 use schemas::wire::{AccountClass, CardKind, CardStatus};
 use serde::{Deserialize, Deserializer};
 
+use super::sql_address::{Database, Said};
 use crate::domain::answer::MAX_CARDS;
 use crate::domain::card::{DormancyRule, is_code};
 
@@ -14,7 +16,14 @@ use crate::domain::card::{DormancyRule, is_code};
 #[serde(deny_unknown_fields)]
 pub struct SqlConfig {
     /// Where it is, for example `sqlite:///var/lib/core.db`. May hold a password: it does not print.
+    #[serde(default)]
     pub url: String,
+    /// A file that holds the address, in the place of `url`.
+    #[serde(default)]
+    pub url_file: Option<PathBuf>,
+    /// A variable of the environment that holds the address, in the place of `url`.
+    #[serde(default)]
+    pub url_env: Option<String>,
     /// Selects the person's record; its one parameter is the document number.
     pub customer_statement: String,
     /// Selects the person's cards; its one parameter is the document number.
@@ -138,8 +147,12 @@ impl SqlConfig {
     /// Every rule that these settings break.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.scheme() != Some("sqlite") {
-            faults.push("url: only sqlite: is supported".to_owned());
+        if let Err(error) = self.said().check() {
+            faults.push(error.to_string());
+        } else if !self.url.is_empty()
+            && let Err(error) = Database::of(&self.url)
+        {
+            faults.push(error.to_string());
         }
         for (key, value) in [
             ("connect_timeout_ms", self.connect_timeout_ms),
@@ -170,8 +183,8 @@ impl SqlConfig {
         faults
     }
 
-    fn scheme(&self) -> Option<&str> {
-        self.url.split_once(':').map(|(scheme, _)| scheme)
+    pub(super) fn said(&self) -> Said<'_> {
+        Said { url: &self.url, file: self.url_file.as_ref(), env: self.url_env.as_deref() }
     }
 
     pub(super) fn dormancy_rule(&self) -> Option<DormancyRule> {
@@ -183,7 +196,9 @@ impl SqlConfig {
 impl fmt::Debug for SqlConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqlConfig")
-            .field("url", &format_args!("{}:(redacted)", self.scheme().unwrap_or_default()))
+            .field("url", &Database::of(&self.url).ok())
+            .field("url_file", &self.url_file)
+            .field("url_env", &self.url_env)
             .field("customer_statement", &self.customer_statement)
             .field("cards_statement", &self.cards_statement)
             .field("connect_timeout_ms", &self.connect_timeout_ms)

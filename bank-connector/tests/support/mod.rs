@@ -446,9 +446,20 @@ impl Stand {
     }
 
     pub(crate) async fn register(&mut self, entry: &wire::RegistryEntry) {
-        let record = registry::sign_entry(entry, &roots(), None).encode_to_vec();
+        self.rotate(entry, None).await;
+    }
+
+    /// Publishes an entry whose new keys `signer` agrees to.
+    pub(crate) async fn rotate(&mut self, entry: &wire::RegistryEntry, signer: Option<&SigningKey>) {
+        let record = registry::sign_entry(entry, &roots(), signer).encode_to_vec();
         let key = registry::record_key(entry).expect("a party");
         self.registry.apply(key.as_bytes(), &record, UnixMillis(0)).expect("a good entry");
+        self.enter(entry, record).await;
+    }
+
+    /// Publishes a record under the key of `entry`.
+    pub(crate) async fn enter(&self, entry: &wire::RegistryEntry, record: Vec<u8>) {
+        let key = registry::record_key(entry).expect("a party");
         self.write(self.topics.registry(), key.into_bytes(), record).await;
     }
 

@@ -9,7 +9,7 @@ use schemas::time::UnixMillis;
 use schemas::wire::sms_record::Message;
 use schemas::wire::{self, SmsRecord};
 
-use super::sms::{self, Event, Outcome, State};
+use super::sms::{self, Outcome, Told};
 
 /// One line of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +32,8 @@ impl Entry {
         }
     }
 
-    /// The record.
-    pub fn record(&self, reference: &Reference, at: UnixMillis) -> SmsRecord {
+    /// The record. `attempt` counts from 1.
+    pub fn record(&self, reference: &Reference, attempt: u32, at: UnixMillis) -> SmsRecord {
         let message = match self {
             Entry::Claimed => Message::Claimed(wire::SmsClaimed {}),
             Entry::Ended(Outcome::Sent { gateway_id: Some(id) }) => {
@@ -52,6 +52,7 @@ impl Entry {
             out_id: sms::out_id(reference).to_wire(),
             at_ms: at.0,
             message: Some(message),
+            attempt,
         }
     }
 
@@ -75,25 +76,14 @@ impl Entry {
 }
 
 /// A newer notifier may have written a code that this one does not know.
-fn code(text: &str, otherwise: Code) -> Code {
+pub(crate) fn code(text: &str, otherwise: Code) -> Code {
     Code::ALL.iter().copied().find(|code| code.as_str() == text).unwrap_or(otherwise)
 }
 
 /// What the topic says so far.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
-    states: HashMap<Reference, State>,
-}
-
-/// What the topic says in the end about one SMS.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// The query.
-    pub reference: Reference,
-    /// How its SMS ended. A claim without an outcome is found `unknown`.
-    pub outcome: Outcome,
-    /// Whether the topic says so already.
-    pub announced: bool,
+    told: HashMap<Reference, Told>,
 }
 
 impl Ledger {
@@ -107,26 +97,19 @@ impl Ledger {
         if record.out_id != sms::out_id(&reference).0.as_slice() {
             return Ok(());
         }
-        let event = match Entry::of(record.message) {
-            // Whoever wrote this had the right to claim, at least with an idempotent gateway.
-            Entry::Claimed => Event::Claim { idempotent: true },
-            Entry::Ended(outcome) => Event::End(outcome),
+        let attempt = record.attempt.max(1);
+        let outcome = match Entry::of(record.message) {
+            Entry::Claimed => None,
+            Entry::Ended(outcome) => Some(outcome),
         };
-        let state = self.states.entry(reference).or_default();
-        *state = sms::apply(std::mem::take(state), event);
+        let told = self.told.entry(reference).or_default();
+        *told = std::mem::take(told).and(attempt, outcome);
         Ok(())
     }
 
-    /// Closes the books at the end of the topic: nobody works on a claim any more.
-    pub fn close(self) -> impl Iterator<Item = Finding> {
-        self.states.into_iter().filter_map(|(reference, state)| match state {
-            State::Pending => None,
-            State::Claimed => {
-                let outcome = Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN };
-                Some(Finding { reference, outcome, announced: false })
-            }
-            State::Ended(outcome) => Some(Finding { reference, outcome, announced: true }),
-        })
+    /// Closes the books at the end of the topic.
+    pub fn close(self) -> impl Iterator<Item = (Reference, Told)> {
+        self.told.into_iter()
     }
 }
 
@@ -150,54 +133,70 @@ mod tests {
         ]
     }
 
-    fn findings(records: &[SmsRecord]) -> Vec<Finding> {
+    fn told(records: &[SmsRecord]) -> Vec<Told> {
         let mut ledger = Ledger::default();
         for record in records {
             ledger.take(&record.encode_to_vec()).expect("readable");
         }
-        ledger.close().collect()
+        ledger.close().map(|(_, told)| told).collect()
+    }
+
+    fn unknown() -> Entry {
+        Entry::Ended(Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN })
     }
 
     #[test]
     fn every_entry_reads_back_as_it_was_written() {
         for entry in entries() {
-            let record = entry.record(&reference(), AT);
+            let record = entry.record(&reference(), 3, AT);
+            assert_eq!(record.attempt, 3);
             assert_eq!(Entry::of(record.message), entry);
         }
     }
 
     #[test]
-    fn an_outcome_is_found_as_written_and_a_claim_without_one_is_unknown() {
+    fn the_newest_attempt_is_told_with_its_outcome() {
         let reference = reference();
         for entry in entries() {
-            let expected = match entry.clone() {
-                Entry::Claimed => {
-                    let outcome = Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN };
-                    Finding { reference: reference.clone(), outcome, announced: false }
-                }
-                Entry::Ended(outcome) => Finding { reference: reference.clone(), outcome, announced: true },
+            let outcome = match entry.clone() {
+                Entry::Claimed => None,
+                Entry::Ended(outcome) => Some(outcome),
             };
-            let records = [Entry::Claimed.record(&reference, AT), entry.record(&reference, AT)];
-            assert_eq!(findings(&records), [expected], "{entry:?}");
+            let records = [Entry::Claimed.record(&reference, 1, AT), entry.record(&reference, 1, AT)];
+            assert_eq!(told(&records), [Told { attempt: 1, outcome }], "{entry:?}");
         }
     }
 
     #[test]
-    fn a_second_claim_after_unknown_is_open_again() {
+    fn another_attempt_after_unknown_is_open_and_a_late_word_of_the_first_does_not_close_it() {
         let reference = reference();
-        let unknown = Entry::Ended(Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN });
-        let records = [Entry::Claimed, unknown, Entry::Claimed].map(|entry| entry.record(&reference, AT));
-        assert!(!findings(&records)[0].announced);
+        let open = [(Entry::Claimed, 1), (unknown(), 1), (Entry::Claimed, 2), (unknown(), 1)]
+            .map(|(entry, attempt)| entry.record(&reference, attempt, AT));
+        assert_eq!(told(&open), [Told { attempt: 2, outcome: None }]);
+    }
+
+    #[test]
+    fn a_claim_that_is_written_after_its_own_outcome_opens_nothing() {
+        let reference = reference();
+        let records = [unknown(), Entry::Claimed].map(|entry| entry.record(&reference, 1, AT));
+        let Entry::Ended(outcome) = unknown() else { panic!("an outcome") };
+        assert_eq!(told(&records), [Told { attempt: 1, outcome: Some(outcome) }]);
     }
 
     #[test]
     fn a_message_of_a_newer_notifier_stops_the_sms_and_another_out_id_does_not() {
-        let mut record = Entry::Claimed.record(&reference(), AT);
+        let mut record = Entry::Claimed.record(&reference(), 1, AT);
         record.message = None;
-        let found = findings(std::slice::from_ref(&record));
-        assert_eq!(found[0].outcome, Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN });
+        let outcome = Some(Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN });
+        assert_eq!(told(std::slice::from_ref(&record)), [Told { attempt: 1, outcome }]);
         record.out_id = vec![0; 16].into();
-        assert_eq!(findings(&[record]), []);
+        assert_eq!(told(&[record]), []);
+    }
+
+    #[test]
+    fn a_record_without_a_number_tells_of_the_first_attempt() {
+        let record = Entry::Claimed.record(&reference(), 0, AT);
+        assert_eq!(told(&[record]), [Told { attempt: 1, outcome: None }]);
     }
 
     #[test]

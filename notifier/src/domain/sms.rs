@@ -2,20 +2,59 @@
 //!
 //! The claim stands before the gateway is called, so whoever finds a claim without an outcome knows that the SMS may
 //! have been sent and that nobody will ever know. Such an SMS ends `unknown` and is not sent again.
+//!
+//! A claim has a lease. As long as it runs, its holder may be at the gateway, and others wait. When it has run out
+//! without an outcome the holder is taken for dead. A holder that was only asleep may still tell what became of its
+//! attempt; it cannot claim again, and it does not call the gateway when its lease is over.
+
+use std::time::Duration;
 
 use schemas::codes::Code;
 use schemas::ids::{MessageId, Reference};
+use schemas::time::UnixMillis;
+use uuid::Uuid;
 
-/// Where the SMS stands.
+/// What is known of an SMS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sms {
+    /// Number of the newest attempt, from 1; 0 when there was none. It only grows.
+    pub attempt: u32,
+    /// Where it stands.
+    pub state: State,
+}
+
+/// Where an SMS stands.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum State {
-    /// Nobody has taken it up.
+    /// Nobody has taken it up, or whoever did gave it back without a call of the gateway.
     #[default]
     Pending,
     /// Somebody is about to call the gateway, or has called it.
-    Claimed,
+    Claimed {
+        /// Who.
+        claimant: Claimant,
+        /// When the lease is over.
+        until: UnixMillis,
+    },
     /// It is over.
     Ended(Outcome),
+}
+
+/// Who claims: another one for every delivery of a notice, so that a claim whose answer was lost can be asked for again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claimant(pub Uuid);
+
+impl Claimant {
+    /// One that nobody else is.
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for Claimant {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// How it ended.
@@ -38,41 +77,134 @@ pub enum Outcome {
     },
 }
 
+/// How a claim ends that nobody finished.
+pub const UNFINISHED: Outcome = Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN };
+
+/// What a claimant wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// Who claims.
+    pub claimant: Claimant,
+    /// Whether the gateway sends nothing twice under the same out-id.
+    pub idempotent: bool,
+    /// How long nobody else may take the claimant for dead.
+    pub lease: Duration,
+}
+
+/// What the SMS topic says about one SMS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Told {
+    /// Number of the newest attempt; 0 when it says nothing.
+    pub attempt: u32,
+    /// How it ended; `None` for a claim without an outcome.
+    pub outcome: Option<Outcome>,
+}
+
 /// What happens to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Somebody wants to send it.
-    Claim {
-        /// Whether the gateway sends nothing twice under the same out-id.
-        idempotent: bool,
+    Claim(Terms),
+    /// Whoever made this attempt gives it back and has not called the gateway.
+    Release {
+        /// Which.
+        attempt: u32,
     },
-    /// Whoever claimed it gives it back and has not called the gateway.
-    Release,
-    /// Something is known about the outcome.
-    End(Outcome),
+    /// Something is known about the outcome of an attempt.
+    End {
+        /// Which.
+        attempt: u32,
+        /// What.
+        outcome: Outcome,
+    },
+    /// This is what the SMS topic says. A claim is durable before the topic tells of it, so a row that does not know the
+    /// told attempt is older than the topic: it was restored from a backup.
+    Told(Told),
 }
 
-/// The next state.
-pub fn apply(state: State, event: Event) -> State {
-    match (state, event) {
-        (State::Pending, Event::Claim { .. })
-        | (State::Ended(Outcome::Unknown { .. }), Event::Claim { idempotent: true }) => State::Claimed,
-        (State::Claimed, Event::Release) => State::Pending,
-        (State::Pending | State::Claimed, Event::End(outcome)) => State::Ended(outcome),
-        (State::Ended(known), Event::End(news)) => State::Ended(known.or_better(news)),
-        (state @ State::Claimed, Event::Claim { .. })
-        | (
+/// What is known next.
+pub fn apply(sms: Sms, event: Event, now: UnixMillis) -> Sms {
+    let attempt = sms.attempt;
+    match (sms.state, event) {
+        (State::Claimed { claimant, until }, Event::Claim(terms)) => {
+            if now < until {
+                Sms { attempt, state: State::Claimed { claimant, until } }
+            } else if terms.idempotent {
+                claimed(attempt + 1, terms, now)
+            } else {
+                Sms { attempt, state: State::Ended(UNFINISHED) }
+            }
+        }
+        (State::Pending, Event::Claim(terms)) => claimed(attempt + 1, terms, now),
+        (State::Ended(Outcome::Unknown { .. }), Event::Claim(terms)) if terms.idempotent => {
+            claimed(attempt + 1, terms, now)
+        }
+        (State::Claimed { .. }, Event::Release { attempt: given_back }) if given_back == attempt => {
+            Sms { attempt, state: State::Pending }
+        }
+        (state, Event::End { attempt: ended, outcome }) => end(Sms { attempt, state }, ended, outcome),
+        (state, Event::Told(Told { attempt: told, outcome: Some(outcome) })) => {
+            end(Sms { attempt, state }, told, outcome)
+        }
+        (state, Event::Told(Told { attempt: told, outcome: None })) => {
+            let over = matches!(state, State::Claimed { until, .. } if until <= now);
+            let sms = Sms { attempt, state };
+            if told > attempt || (told == attempt && over) { end(sms, told, UNFINISHED) } else { sms }
+        }
+        (
             state @ State::Ended(Outcome::Sent { .. } | Outcome::Failed { .. } | Outcome::Unknown { .. }),
-            Event::Claim { .. },
+            Event::Claim(_),
         )
-        | (state @ (State::Pending | State::Ended(_)), Event::Release) => state,
+        | (state @ (State::Pending | State::Claimed { .. } | State::Ended(_)), Event::Release { .. }) => {
+            Sms { attempt, state }
+        }
     }
 }
 
-/// The state after a claim that is granted; `None` when it is refused.
-pub fn claim(state: &State, idempotent: bool) -> Option<State> {
-    let next = apply(state.clone(), Event::Claim { idempotent });
-    (next != *state).then_some(next)
+fn claimed(attempt: u32, terms: Terms, now: UnixMillis) -> Sms {
+    let Terms { claimant, lease, .. } = terms;
+    Sms { attempt, state: State::Claimed { claimant, until: now + lease } }
+}
+
+/// An earlier attempt that was sent is news, whatever came after it. That it was not sent, or may have been, says
+/// nothing about the attempt after it.
+fn end(sms: Sms, ended: u32, outcome: Outcome) -> Sms {
+    if ended < sms.attempt && !matches!(outcome, Outcome::Sent { .. }) {
+        return sms;
+    }
+    let attempt = sms.attempt.max(ended);
+    let outcome = match sms.state {
+        State::Pending | State::Claimed { .. } => outcome,
+        State::Ended(known) => known.or_better(outcome),
+    };
+    Sms { attempt, state: State::Ended(outcome) }
+}
+
+impl Told {
+    /// What the topic says after one more record: a claim, or with `outcome` an end.
+    pub fn and(self, attempt: u32, outcome: Option<Outcome>) -> Self {
+        let known = match self.outcome {
+            Some(known) => State::Ended(known),
+            None => State::Pending,
+        };
+        let known = Sms { attempt: self.attempt, state: known };
+        let next = match outcome {
+            Some(outcome) => end(known, attempt, outcome),
+            None if attempt <= self.attempt => known,
+            // Only what may be sent again is claimed again.
+            None => match known.state {
+                State::Ended(Outcome::Unknown { .. }) | State::Pending | State::Claimed { .. } => {
+                    Sms { attempt, state: State::Pending }
+                }
+                state @ State::Ended(Outcome::Sent { .. } | Outcome::Failed { .. }) => Sms { attempt, state },
+            },
+        };
+        let outcome = match next.state {
+            State::Ended(outcome) => Some(outcome),
+            State::Pending | State::Claimed { .. } => None,
+        };
+        Self { attempt: next.attempt, outcome }
+    }
 }
 
 impl Outcome {
@@ -96,74 +228,5 @@ pub fn out_id(reference: &Reference) -> MessageId {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CODE: Code = Code::GATEWAY_REFUSED;
-
-    fn sent() -> Outcome {
-        Outcome::Sent { gateway_id: Some("g-1".into()) }
-    }
-
-    /// The whole table: rows are states, columns the events named above them.
-    #[test]
-    fn the_table_of_states_and_events_is_the_published_one() {
-        let text = "
-            state    claim    claim-again  release  sent  failed  unknown
-            pending  claimed  claimed      pending  sent  failed  unknown
-            claimed  claimed  claimed      pending  sent  failed  unknown
-            sent     sent     sent         sent     sent  sent    sent
-            failed   failed   failed       failed   sent  failed  failed
-            unknown  unknown  claimed      unknown  sent  failed  unknown
-        ";
-        let mut rows = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        let columns: Vec<&str> = rows.next().expect("a head").split_whitespace().skip(1).collect();
-        let mut seen = 0;
-        for row in rows {
-            let mut cells = row.split_whitespace();
-            let state = cells.next().expect("a state");
-            for (column, expected) in columns.iter().zip(cells) {
-                assert_eq!(apply(state_of(state), event(column)), state_of(expected), "{state}, {column}");
-                seen += 1;
-            }
-        }
-        assert_eq!(seen, 30);
-    }
-
-    fn state_of(name: &str) -> State {
-        match name {
-            "pending" => State::Pending,
-            "claimed" => State::Claimed,
-            "sent" => State::Ended(sent()),
-            "failed" => State::Ended(Outcome::Failed { code: CODE }),
-            "unknown" => State::Ended(Outcome::Unknown { code: CODE }),
-            other => panic!("{other} is no state"),
-        }
-    }
-
-    fn event(name: &str) -> Event {
-        match name {
-            "claim" => Event::Claim { idempotent: false },
-            "claim-again" => Event::Claim { idempotent: true },
-            "release" => Event::Release,
-            outcome => match state_of(outcome) {
-                State::Ended(outcome) => Event::End(outcome),
-                State::Pending | State::Claimed => panic!("{outcome} is no event"),
-            },
-        }
-    }
-
-    #[test]
-    fn a_delivery_receipt_does_not_hide_the_gateways_id() {
-        let state = apply(State::Ended(sent()), Event::End(Outcome::Sent { gateway_id: None }));
-        assert_eq!(state, State::Ended(sent()));
-    }
-
-    #[test]
-    fn the_out_id_is_the_same_for_every_attempt_and_another_for_every_query() {
-        let query = schemas::ids::QueryId::generate();
-        let reference = |upstream: &str| Reference { upstream: upstream.parse().expect("an id"), query };
-        assert_eq!(out_id(&reference("wallet")), out_id(&reference("wallet")));
-        assert_ne!(out_id(&reference("wallet")), out_id(&reference("other")));
-    }
-}
+#[path = "sms_tests.rs"]
+mod tests;

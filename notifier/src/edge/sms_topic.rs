@@ -1,35 +1,42 @@
 //! The SMS topic: read to its end at start, written one acknowledged record at a time afterwards.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use plumbing::kafka::{KafkaConfig, KafkaError, OutRecord, ProduceError, Producer, Record, read_to_end};
+use plumbing::kafka::{KafkaConfig, KafkaError, OutRecord, ProduceError, Producer, Record, read_from};
 use prost::Message as _;
 use schemas::cloud_events::CloudEvent;
 use schemas::ids::Reference;
 use schemas::time::UnixMillis;
 use tokio::sync::mpsc;
 
+use super::now;
 use crate::dispatch::SmsLog;
 use crate::domain::ledger::{Entry, Ledger};
 use crate::metric_names;
+use crate::store::Progress;
 
-/// Reads the whole topic.
+/// Reads the topic from `from` to its end: what it says, and where the end is in each partition that said something.
 ///
 /// # Errors
 /// When the topic cannot be read.
-pub async fn read(kafka: &KafkaConfig, topic: String) -> Result<Ledger, KafkaError> {
-    let ledger: Arc<Mutex<Ledger>> = Arc::default();
-    let taken = Arc::clone(&ledger);
+pub async fn read(
+    kafka: &KafkaConfig,
+    topic: String,
+    from: Progress,
+) -> Result<(Ledger, Progress), KafkaError> {
+    let read: Arc<Mutex<(Ledger, Progress)>> = Arc::default();
+    let taken = Arc::clone(&read);
     let each = move |record: Record| {
-        let mut ledger = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let (ledger, progress) = &mut *taken;
         if let Err(code) = ledger.take(&record.value) {
             metrics::counter!(metric_names::SMS_RECORDS_UNREADABLE).increment(1);
             tracing::error!(position = %record.position, %code, "record of the SMS topic cannot be read");
         }
+        progress.insert(record.position.partition, record.position.offset + 1);
     };
-    read_to_end(kafka, &[topic], each).await?;
-    Ok(std::mem::take(&mut *ledger.lock().unwrap_or_else(PoisonError::into_inner)))
+    read_from(kafka, topic, from, each).await?;
+    Ok(std::mem::take(&mut *read.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The writing end.
@@ -46,9 +53,11 @@ impl SmsTopic {
         (Self { producer, topic, broken }, told)
     }
 
-    fn record(&self, reference: &Reference, entry: &Entry, now: UnixMillis) -> OutRecord {
+    fn record(&self, reference: &Reference, attempt: u32, entry: &Entry, now: UnixMillis) -> OutRecord {
+        // Another attempt is another message, and not a re-emission of the first one's.
+        let again = if attempt > 1 { format!("/{attempt}") } else { String::new() };
         let headers = CloudEvent {
-            id: reference.message_id(&format!("sms/report-ready/{}", entry.name())),
+            id: reference.message_id(&format!("sms/report-ready/{}{again}", entry.name())),
             kind: entry.name(),
             source: "notifier",
             time: now,
@@ -58,15 +67,15 @@ impl SmsTopic {
         OutRecord {
             topic: self.topic.clone(),
             key: Some(reference.query.to_string().into_bytes()),
-            value: entry.record(reference, now).encode_to_vec(),
+            value: entry.record(reference, attempt, now).encode_to_vec(),
             headers: headers.headers(),
         }
     }
 }
 
 impl SmsLog for SmsTopic {
-    async fn append(&self, reference: &Reference, entry: &Entry) -> Result<(), ProduceError> {
-        match self.producer.send(self.record(reference, entry, now())).await {
+    async fn append(&self, reference: &Reference, attempt: u32, entry: &Entry) -> Result<(), ProduceError> {
+        match self.producer.send(self.record(reference, attempt, entry, now())).await {
             Ok(_) => Ok(()),
             Err(error) => {
                 if matches!(error, ProduceError::Permanent(_) | ProduceError::Fatal(_)) {
@@ -77,9 +86,4 @@ impl SmsLog for SmsTopic {
             }
         }
     }
-}
-
-fn now() -> UnixMillis {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -1,15 +1,18 @@
 use notifier::dispatch::Found;
 use notifier::domain::ledger::Entry;
 use notifier::domain::sms;
+use prost::Message as _;
 use schemas::codes::Code;
 use schemas::ids::Reference;
 use schemas::keys::{OpeningKey, SigningKey};
 use schemas::notice::{Header, notify};
+use schemas::registry::sign_entry;
 use schemas::submission::Contact;
 use schemas::time::UnixMillis;
-use schemas::wire::{self, PartyKind};
+use schemas::wire::{self, PartyKind, PartyState};
 
-use crate::stand::{Forge, Seen, Stand, Telling, sign_key};
+use crate::refused_entries::refused_entries;
+use crate::stand::{Forge, Seen, Stand, Telling, seal_key, sign_key};
 
 fn claimed(reference: &Reference) -> Seen {
     Seen::Sms(reference.clone(), "SmsClaimed", String::new())
@@ -66,7 +69,7 @@ async fn a_notice_that_comes_three_times_is_one_sms_and_its_claim_stands_before_
 async fn a_claim_without_an_outcome_is_unknown_at_start_and_its_notice_sends_nothing() {
     let mut stand = Stand::new().await;
     let (forge, twin) = (Forge::new(&stand), Forge::new(&stand));
-    stand.wrote_before(&Entry::Claimed.record(forge.reference(), UnixMillis(1))).await;
+    stand.wrote_before(&Entry::Claimed.record(forge.reference(), 1, UnixMillis(1))).await;
     assert_eq!(stand.next().await, claimed(forge.reference()));
     stand.publish(forge.reference(), &forge.notice(&stand)).await;
     let gateway = Telling::new(&stand);
@@ -155,6 +158,36 @@ async fn a_contact_that_does_not_open_or_is_no_number_ends_as_failed_without_a_c
     assert!(gateway.calls().is_empty());
 }
 
+/// A key of ours that is not here may still come; one that was never ours, or is revoked, will not.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notice_sealed_to_a_key_of_ours_waits_for_it_and_another_key_fails_at_once() {
+    let mut stand = Stand::new().await;
+    let gateway = Telling::new(&stand);
+    let (ours, revoked) = (OpeningKey::derive(&[96; 32]), OpeningKey::derive(&[97; 32]));
+    let keys = vec![seal_key(&stand.notifier, false), seal_key(&ours, false), seal_key(&revoked, true)];
+    stand.register(PartyKind::Notifier, "notifier", 1, keys).await;
+    let service = stand.start(&gateway).await;
+    let waits = Forge { sealed_to: ours.clone(), ..Forge::new(&stand) };
+    stand.publish(waits.reference(), &waits.notice(&stand)).await;
+    for never in [revoked, OpeningKey::derive(&[98; 32])] {
+        let fails = Forge { sealed_to: never, ..Forge::new(&stand) };
+        stand.publish(fails.reference(), &fails.notice(&stand)).await;
+        assert_eq!(stand.next().await, claimed(fails.reference()));
+        assert_eq!(stand.next().await, ended(fails.reference(), "SmsFailed", Code::CONTACT_UNREADABLE));
+    }
+    let other = Forge::new(&stand);
+    stand.publish(other.reference(), &other.notice(&stand)).await;
+    assert_eq!(stand.next().await, claimed(other.reference()));
+    assert_eq!(stand.next().await, accepted(other.reference()));
+    service.stop().await;
+    assert_eq!(stand.rest(), [], "nothing was claimed for the one that waits");
+
+    let service = stand.start_with(&gateway, &[stand.notifier.clone(), ours]).await;
+    assert_eq!(stand.next().await, claimed(waits.reference()));
+    assert_eq!(stand.next().await, accepted(waits.reference()));
+    service.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_was_registered_a_moment_ago_is_known() {
     let mut stand = Stand::new().await;
@@ -174,5 +207,47 @@ async fn a_key_that_was_registered_a_moment_ago_is_known() {
         assert_eq!(stand.next().await, claimed(forge.reference()));
         assert_eq!(stand.next().await, accepted(forge.reference()));
     }
+    service.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_an_entry_that_is_forged_old_or_used_again_sends_nothing_and_a_rotated_one_does() {
+    let mut stand = Stand::new().await;
+    let gateway = Telling::new(&stand);
+    let service = stand.start(&gateway).await;
+    let fresh = SigningKey::from_seed(&[77; 32]);
+    let current = wire::RegistryEntry {
+        kind: PartyKind::Upstream.into(),
+        id: "wallet".into(),
+        version: 2,
+        state: PartyState::Active.into(),
+        keys: vec![sign_key(&stand.wallet)],
+        ..Default::default()
+    };
+    stand.enter(&current, sign_entry(&current, &stand.roots, None).encode_to_vec()).await;
+    let add = |entry: &mut wire::RegistryEntry| entry.keys.push(sign_key(&fresh));
+    for (_, record) in refused_entries(&current, add, &stand.roots) {
+        stand.enter(&current, record).await;
+    }
+    let forge = Forge::new(&stand);
+    let sealed_contact = forge.seal();
+    let contact = Contact { statement: forge.state(&sealed_contact, &fresh), sealed_contact };
+    let notice = notify(&forge.header, &contact, &stand.hub);
+    stand.publish(forge.reference(), &notice).await;
+    let refused = Seen::Dead(forge.reference().query.to_string(), Code::KEY_UNKNOWN.to_string());
+    assert_eq!(stand.next().await, refused);
+
+    let mut next = wire::RegistryEntry { version: 3, ..current };
+    add(&mut next);
+    let rotated = sign_entry(&next, &stand.roots, Some(&stand.wallet)).encode_to_vec();
+    stand.enter(&next, rotated).await;
+    stand.publish(forge.reference(), &notice).await;
+    assert_eq!(stand.next().await, claimed(forge.reference()));
+    assert_eq!(stand.next().await, accepted(forge.reference()));
+    // The old key goes on counting.
+    let old = Forge::new(&stand);
+    stand.publish(old.reference(), &old.notice(&stand)).await;
+    assert_eq!(stand.next().await, claimed(old.reference()));
+    assert_eq!(stand.next().await, accepted(old.reference()));
     service.stop().await;
 }

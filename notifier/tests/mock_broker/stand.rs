@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use notifier::config::{CommitConfig, StoreConfig};
 use notifier::gateway::{Gateway, GatewayOutcome, OutgoingSms};
 use notifier::{Config, Running, Secrets};
 use plumbing::exit::Exit;
@@ -111,9 +112,13 @@ impl Stand {
             keys,
             ..Default::default()
         };
-        let key = record_key(&entry).expect("a party");
-        let record = sign_entry(&entry, &self.roots, None);
-        self.produce(self.topics.registry(), key, record.encode_to_vec()).await;
+        self.enter(&entry, sign_entry(&entry, &self.roots, None).encode_to_vec()).await;
+    }
+
+    /// Publishes a record under the key of `entry`.
+    pub(crate) async fn enter(&self, entry: &wire::RegistryEntry, record: Vec<u8>) {
+        let key = record_key(entry).expect("a party");
+        self.produce(self.topics.registry(), key, record).await;
     }
 
     async fn produce(&self, topic: String, key: String, value: Vec<u8>) {
@@ -141,11 +146,21 @@ impl Stand {
     }
 
     pub(crate) async fn start(&self, gateway: &Arc<Telling>) -> Service {
+        self.start_with(gateway, std::slice::from_ref(&self.notifier)).await
+    }
+
+    /// Starts a notifier that has these keys.
+    pub(crate) async fn start_with(&self, gateway: &Arc<Telling>, keys: &[OpeningKey]) -> Service {
         let mut config = Config::load(None).expect("the defaults are valid");
         config.kafka = self.kafka("cardquery.notifier");
+        config.store = StoreConfig::Memory;
+        config.notices.commit = CommitConfig::Never;
+        // Within the session timeout of the mock broker.
+        config.gateway.timeout_ms = 4_000;
+        config.notices.drain_ms = 5_000;
         config.registry.roots =
             self.roots.iter().map(|root| hex::encode(root.public().to_wire().raw)).collect();
-        let secrets = Secrets { opening_keys: vec![self.notifier.clone()] };
+        let secrets = Secrets { opening_keys: keys.to_vec() };
         let mut lifecycle = Lifecycle::new();
         let gateway: Arc<dyn Gateway> = gateway.clone();
         let running = soon("the start", notifier::start(config, secrets, gateway, &mut lifecycle))
@@ -186,6 +201,15 @@ fn read(record: &Record) -> Seen {
         wire::sms_record::Message::Unknown(unknown) => ("SmsUnknown", unknown.code),
     };
     Seen::Sms(reference, name, word)
+}
+
+pub(crate) fn seal_key(key: &OpeningKey, revoked: bool) -> wire::PartyKey {
+    wire::PartyKey {
+        r#use: KeyUse::Seal.into(),
+        key: Some(key.public().to_wire()),
+        revoked,
+        ..Default::default()
+    }
 }
 
 /// One query's notice and all that went into it, so that a test can take it apart.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use notifier::gateway::Received;
-use schemas::http::{outcome_name, state_name};
+use schemas::http::{outcome_name, short_name, state_name};
 use schemas::report::{OpenedBank, OpenedReport};
-use schemas::wire::{self, AnswerKind, BankOutcome, CardKind, QueryState};
+use schemas::wire::{self, AnswerKind, BankOutcome, CardKind};
 use serde::Serialize;
 
 /// The document.
@@ -158,11 +158,6 @@ impl Document {
                 .collect(),
         }
     }
-
-    /// Whether all banks answered.
-    pub fn all_answered(&self) -> bool {
-        self.state == state_name(QueryState::FinalAllAnswered)
-    }
 }
 
 impl Summary {
@@ -223,16 +218,17 @@ impl Bank {
 
 impl Card {
     fn new(card: &wire::Card, product_name: Option<String>) -> Self {
-        let actions = card.next_actions().map(|action| short(action.as_str_name(), "NEXT_ACTION_")).collect();
+        let actions =
+            card.next_actions().map(|action| short_name(action.as_str_name(), "NEXT_ACTION_")).collect();
         Self {
             kind: kind_name(card.kind()),
-            account_class: short(card.account_class().as_str_name(), "ACCOUNT_CLASS_"),
+            account_class: short_name(card.account_class().as_str_name(), "ACCOUNT_CLASS_"),
             first4: card.first4.clone(),
             last4: card.last4.clone(),
             pan_length: card.pan_length,
             product_code: card.product_code.clone(),
             product_name,
-            status: short(card.status().as_str_name(), "CARD_STATUS_"),
+            status: short_name(card.status().as_str_name(), "CARD_STATUS_"),
             opened_month: month(card.opened_month),
             dormancy: card.dormancy.as_ref().map(|dormancy| Dormancy {
                 rule_id: dormancy.rule_id.clone(),
@@ -250,15 +246,11 @@ impl Card {
 
 /// `CARDS`, `NO_CARDS`, …
 pub fn answer_name(kind: AnswerKind) -> &'static str {
-    short(kind.as_str_name(), "ANSWER_KIND_")
+    short_name(kind.as_str_name(), "ANSWER_KIND_")
 }
 
 fn kind_name(kind: CardKind) -> &'static str {
-    short(kind.as_str_name(), "CARD_KIND_")
-}
-
-fn short(name: &'static str, prefix: &str) -> &'static str {
-    name.strip_prefix(prefix).unwrap_or(name)
+    short_name(kind.as_str_name(), "CARD_KIND_")
 }
 
 fn month(number: u32) -> Option<String> {

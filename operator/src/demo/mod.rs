@@ -4,15 +4,16 @@
 //! |---|---|
 //! | `options.rs` | what can be asked |
 //! | `broker.rs`, `world.rs`, `sources.rs` | the system, and who misbehaves in it |
-//! | `wallet.rs` | the wallet's back end, and the device |
+//! | `wallet.rs`, `follow.rs` | the wallet's back end, and the device |
 //! | `document.rs`, `table.rs`, `progress.rs` | what is printed |
 
 pub mod broker;
 pub mod document;
+pub(crate) mod follow;
 pub mod options;
-mod progress;
+pub(crate) mod progress;
 pub mod sources;
-mod table;
+pub(crate) mod table;
 pub mod wallet;
 pub mod world;
 
@@ -22,13 +23,13 @@ use std::time::{Duration, Instant};
 
 use aggregator::store::{Clock as _, SystemClock};
 use plumbing::exit::{Exit, Failure};
-use schemas::http::QueryStatus;
 use schemas::ids::BankId;
 
 use self::document::Document;
+use self::follow::{failure, follow};
 use self::options::{Misbehaviour, Options};
 use self::progress::Progress;
-use self::wallet::{Submitted, Wallet, WalletError};
+use self::wallet::Wallet;
 use self::world::{Plan, World};
 use crate::sample;
 
@@ -37,8 +38,7 @@ const DOWN: &str = "yunhe";
 const SILENT: &str = "taihe";
 const SLOW: &str = "kunlun";
 /// After the deadline a report is final within this time, and its SMS sent.
-const SLACK: Duration = Duration::from_secs(20);
-const POLL: Duration = Duration::from_millis(100);
+pub(crate) const SLACK: Duration = Duration::from_secs(20);
 
 /// Runs the demo and prints.
 ///
@@ -133,40 +133,4 @@ async fn ask(
         received.push(another);
     }
     Ok(Document::new(&report, received, std::mem::take(timings)))
-}
-
-/// Follows a query until it has ended.
-async fn follow(
-    wallet: &Wallet,
-    query: &Submitted,
-    within: Duration,
-    progress: &mut Progress,
-) -> Result<QueryStatus, Failure> {
-    let deadline = Instant::now() + within;
-    loop {
-        match wallet.status(query).await {
-            Ok(status) if status.state == "COLLECTING" => progress.answered(status.answered, status.banks),
-            Ok(status) if status.code.is_some() => {
-                return Err(Exit::BadData.because(status.code.unwrap_or_default()));
-            }
-            Ok(status) => return Ok(status),
-            // Not registered yet.
-            Err(WalletError::Refused(problem)) if problem.status == 404 => {}
-            Err(error) => return Err(failure(error)),
-        }
-        if Instant::now() > deadline {
-            return Err(Exit::Software.because("the report did not become final in time"));
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-fn failure(error: WalletError) -> Failure {
-    let exit = match &error {
-        WalletError::Refused(problem) if problem.status < 500 => Exit::BadData,
-        WalletError::Refused(_) | WalletError::Http(_) => Exit::Unavailable,
-        WalletError::Person(_) => Exit::BadData,
-        WalletError::Report(_) => Exit::Software,
-    };
-    exit.because(error)
 }

@@ -61,7 +61,8 @@ impl FromStr for Misbehaviour {
 const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
-fn parse_window(text: &str) -> Result<Duration, String> {
+/// A window with its unit, within bounds.
+pub(crate) fn parse_window(text: &str) -> Result<Duration, String> {
     let (digits, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let count: u64 = digits.parse().map_err(|_| "say for example 20s or 2m".to_owned())?;
     let seconds = match unit {
@@ -80,12 +81,17 @@ impl Options {
         !self.without.contains(&misbehaviour)
     }
 
-    /// The banks to ask, as text: whether they exist is for the producer to say.
+    /// The banks to ask.
     pub fn chosen(&self, all: impl Iterator<Item = BankId>) -> BTreeSet<String> {
-        match &self.banks {
-            Some(banks) => banks.iter().cloned().collect(),
-            None => all.map(|bank| bank.as_str().to_owned()).collect(),
-        }
+        chosen(self.banks.as_deref(), all)
+    }
+}
+
+/// The banks to ask, as text: whether they exist is for the producer to say.
+pub(crate) fn chosen(banks: Option<&[String]>, all: impl Iterator<Item = BankId>) -> BTreeSet<String> {
+    match banks {
+        Some(banks) => banks.iter().cloned().collect(),
+        None => all.map(|bank| bank.as_str().to_owned()).collect(),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Tells a person how far the demo is.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     started: Instant,
     bar: Option<ProgressBar>,
     last: String,
@@ -14,23 +14,23 @@ pub(super) struct Progress {
 
 impl Progress {
     /// Starts the clock.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { started: Instant::now(), bar: None, last: String::new() }
     }
 
     /// What runs here, before anything takes time.
-    pub(super) fn title(&self, text: &str) {
+    pub(crate) fn title(&self, text: &str) {
         self.line(text);
     }
 
     /// A phase is over.
-    pub(super) fn step(&self, label: &str, text: &str) {
+    pub(crate) fn step(&self, label: &str, text: &str) {
         let seconds = self.started.elapsed().as_secs_f64();
         self.line(&format!("  {label:<11} {text}  {seconds:.1} s"));
     }
 
     /// So many banks have answered; `waiting` names the others.
-    pub(super) fn answered(&mut self, answered: u32, banks: u32) {
+    pub(crate) fn answered(&mut self, answered: u32, banks: u32) {
         let text = format!("{answered} of {banks} answered");
         if text == self.last {
             return;
@@ -46,7 +46,7 @@ impl Progress {
     }
 
     /// The bar makes room for what follows.
-    pub(super) fn done(&mut self) {
+    pub(crate) fn done(&mut self) {
         if let Some(bar) = self.bar.take() {
             bar.finish();
         }

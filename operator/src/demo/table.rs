@@ -6,7 +6,7 @@ use comfy_table::{ContentArrangement, Table};
 use super::document::{Bank, Card, Document};
 
 /// The report as a table, with what follows from it.
-pub(super) fn render(document: &Document) -> String {
+pub(crate) fn render(document: &Document) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table.set_header(["Bank", "Answer", "Cards"]);

@@ -53,12 +53,17 @@ pub struct Submitted {
 impl Wallet {
     /// The sample upstream, talking to a producer.
     pub fn new(upstream: UpstreamId, producer: SocketAddr) -> Self {
+        Self::at(upstream, format!("http://{producer}"))
+    }
+
+    /// The same, by the producer's base address.
+    pub fn at(upstream: UpstreamId, producer: String) -> Self {
         Self {
             key: sample::keys::signing(&PartyName::upstream(&upstream)),
             upstream,
             roots: sample::keys::roots(),
-            producer: format!("http://{producer}"),
-            client: reqwest::Client::new(),
+            producer,
+            client: plumbing::http::client(None).expect("no file can be wrong"),
         }
     }
 

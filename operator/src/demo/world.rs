@@ -10,8 +10,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aggregator::Stores;
 use aggregator::domain::subject::SubjectKey;
-use aggregator::store::MemoryStore;
+use aggregator::store::{MemoryStore, SystemClock};
 use bank_connector::source::CardSource;
 use bank_connector::source::sql::SqlSource;
 use notifier::gateway::{Gateway, Inbox, Received};
@@ -169,9 +170,9 @@ impl World {
         started.extend(connectors);
         let mut failed = None;
         match hub {
-            Ok(Some((lifecycle, running))) => {
+            Ok(Some((lifecycle, store))) => {
                 self.lifecycles.push(lifecycle);
-                self.store = Some(running.store);
+                self.store = Some(store);
             }
             Ok(None) => {}
             Err(failure) => failed = Some(failure),
@@ -242,12 +243,12 @@ impl World {
 
     /// The aggregator's settings in this world.
     pub fn aggregator_config(&self, plan: &Plan) -> Result<aggregator::Config, Failure> {
-        let defaults = plumbing::config::load(aggregator::config::DEFAULTS, None, "CARDQUERY_DEMO");
-        let mut config: aggregator::Config = defaults.map_err(|error| error.exit().because(error))?;
+        let mut config = aggregator::Config::load(None).map_err(|error| error.exit().because(error))?;
         config.prefix = self.topics.prefix().to_owned();
         config.listen = self.hub;
         config.kafka = self.kafka("cardquery.aggregator");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.policy.open_regions =
             self.sample.upstreams.iter().flat_map(|upstream| upstream.regions.clone()).collect();
         config.policy.consent_texts =
@@ -259,7 +260,7 @@ impl World {
         Ok(config)
     }
 
-    async fn aggregator(&self, plan: &Plan) -> Result<Option<(Lifecycle, aggregator::Running)>, Failure> {
+    async fn aggregator(&self, plan: &Plan) -> Result<Option<(Lifecycle, MemoryStore)>, Failure> {
         if !plan.aggregator {
             return Ok(None);
         }
@@ -269,8 +270,12 @@ impl World {
             subject_key: SubjectKey::ephemeral(),
             redis: None,
         };
-        let running = aggregator::start(self.aggregator_config(plan)?, secrets, &mut lifecycle).await;
-        running.map(|running| Some((lifecycle, running))).map_err(|error| error.exit().because(error))
+        let store = MemoryStore::new(Arc::new(SystemClock));
+        let stores = Stores::shared(store.clone());
+        aggregator::start_on(stores, self.aggregator_config(plan)?, secrets, &mut lifecycle)
+            .await
+            .map(|_| Some((lifecycle, store)))
+            .map_err(|error| error.exit().because(error))
     }
 
     async fn notifier(&self, gateway: Arc<dyn Gateway>) -> Result<Lifecycle, Failure> {
@@ -279,6 +284,12 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka("cardquery.notifier");
         config.registry.roots = root_texts();
+        config.store = notifier::config::StoreConfig::Memory;
+        config.notices.commit = notifier::config::CommitConfig::Never;
+        // Within the session timeout of the in-process broker.
+        config.gateway.timeout_ms = 2_000;
+        config.notices.drain_ms = 4_000;
+        config.registry.allow_sample_roots = true;
         let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
         notifier::start(config, secrets, gateway, &mut lifecycle)
             .await
@@ -293,6 +304,7 @@ impl World {
         config.prefix = self.topics.prefix().to_owned();
         config.kafka = self.kafka(&format!("cardquery.connector.{bank}"));
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join(format!("{bank}-registry-seen.json")));
         let secrets = bank_connector::Secrets {
             signing_key: sample::keys::signing(&name),
@@ -317,6 +329,7 @@ impl World {
         config.hub.repeat_check_ms = 5_000;
         config.kafka = self.kafka("cardquery.producer");
         config.registry.roots = root_texts();
+        config.registry.allow_sample_roots = true;
         config.registry.seen_file = Some(self.folder.path().join("producer-registry-seen.json"));
         let signing_key = sample::keys::signing(&PartyName::upstream(&self.upstream));
         let running = producer::start(config, producer::Secrets { signing_key }, &mut lifecycle)

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use tempfile::NamedTempFile;
 
 use super::*;
+use crate::exit::Exit;
 use crate::kafka::KafkaConfig;
 
 const DEFAULTS: &str = r#"
@@ -39,10 +40,15 @@ fn file(text: &str) -> NamedTempFile {
     file
 }
 
+fn sources(config: Option<&Path>, env: &[(&str, &str)]) -> Sources {
+    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    Sources { config: config.map(Path::to_owned), env, set: Vec::new() }
+}
+
 fn load_text(text: &str, env: &[(&str, &str)]) -> Result<Settings, String> {
     let file = file(text);
-    let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-    load_with(DEFAULTS, Some(file.path()), "THING", env)
+    Effective::layered(DEFAULTS, "thing", &["THING".to_owned()], &sources(Some(file.path()), env))
+        .and_then(|effective| effective.settings())
         .map_err(|error| error.to_string().replace(&file.path().display().to_string(), "FILE"))
 }
 
@@ -81,7 +87,7 @@ fn dotted_kafka_properties_keep_their_dots() {
     assert_eq!(
         properties,
         [
-            ("sasl_username".to_owned(), "alpha".to_owned()),
+            ("sasl.username".to_owned(), "alpha".to_owned()),
             ("security.protocol".to_owned(), "ssl".to_owned()),
         ]
     );
@@ -97,20 +103,20 @@ fn a_file_that_is_no_toml_is_reported_by_line_and_column() {
 fn an_unknown_key_is_reported_by_line_and_column() {
     let error = load_text("# words\n[http]\nport = 1\n  prot = 2\n", &[]).expect_err("unknown");
     assert!(error.starts_with("FILE:4:3: "), "{error}");
-    assert!(error.contains("`http.prot`"), "{error}");
+    assert!(error.contains(" http.prot: unknown key, did you mean `http.port`?"), "{error}");
 }
 
 #[test]
 fn an_unknown_section_is_reported_by_line_and_column() {
     let error = load_text("\n[htpt]\nport = 1\n", &[]).expect_err("unknown");
     assert!(error.starts_with("FILE:2:2: "), "{error}");
-    assert!(error.contains("`htpt`"), "{error}");
+    assert!(error.contains(" htpt: unknown key, did you mean `http`?"), "{error}");
 }
 
 #[test]
 fn a_wrong_type_in_the_file_is_reported_by_line_and_column() {
     let error = load_text("[http]\nname = \"a\"\nport = \"many\"\n", &[]).expect_err("type");
-    assert!(error.starts_with("FILE:3:1: `http.port` "), "{error}");
+    assert!(error.starts_with("FILE:3:1: http.port: "), "{error}");
 }
 
 #[test]
@@ -122,7 +128,7 @@ fn a_wrong_type_in_a_section_with_dots_in_its_keys_is_found() {
 #[test]
 fn a_wrong_value_in_the_environment_is_reported_by_its_variable() {
     let error = load_text("[http]\nport = 1\n", &[("THING__HTTP__PORT", "many")]).expect_err("type");
-    assert!(error.starts_with("environment variable THING__HTTP__PORT: `http.port` "), "{error}");
+    assert!(error.starts_with("environment variable THING__HTTP__PORT: http.port: "), "{error}");
 }
 
 #[test]
@@ -135,7 +141,7 @@ fn an_unknown_key_in_the_environment_is_reported_by_its_variable() {
 fn a_number_that_does_not_fit_is_reported_by_line_and_column() {
     let error = load_text("[http]\nport = 70000\n", &[]).expect_err("range");
     assert!(error.starts_with("FILE:2:1: "), "{error}");
-    assert!(error.contains("`http.port`"), "{error}");
+    assert!(error.contains(" http.port: "), "{error}");
 }
 
 #[test]
@@ -151,7 +157,7 @@ fn a_missing_key_is_named() {
     let error = load::<Settings>("[kafka]\nbrokers = \"b\"\nclient_id = \"c\"\n", None, "NO_ONE")
         .expect_err("missing");
     assert_eq!(error.exit(), Exit::Config);
-    assert!(error.to_string().contains("`http`"), "{error}");
+    assert!(error.to_string().contains("http: is missing"), "{error}");
 }
 
 #[test]

@@ -2,13 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::AdminClient;
 use rdkafka::config::RDKafkaLogLevel;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::error::KafkaError;
+use super::logs::PlainContext;
+use crate::config::{is_secret, redacted};
 
 /// How to reach Kafka.
 #[derive(Clone, Deserialize)]
@@ -16,8 +20,9 @@ use super::error::KafkaError;
 pub struct KafkaConfig {
     /// Bootstrap servers, `host:port` separated by commas.
     pub brokers: String,
-    /// Name of this client at the broker: `cardquery.<role>[.<party>]`. Quotas and broker metrics
-    /// are keyed on it, so it must be bounded.
+    /// Name of this client at the broker: `<prefix>.<role>[.<party>]`. Quotas and broker metrics are keyed on it, so
+    /// it must be bounded. A service derives it when nobody sets it.
+    #[serde(default)]
     pub client_id: String,
     /// Whose clock the records carry.
     #[serde(default)]
@@ -31,8 +36,35 @@ pub struct KafkaConfig {
     pub stall_timeout_ms: u64,
     /// Any other property of librdkafka, by its own name. In a variable of the environment, which
     /// cannot hold dots, an underscore stands for each dot.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "properties")]
     pub properties: BTreeMap<String, String>,
+    /// Files whose content, without white space around it, is the value of a property: for passwords. Read whenever a
+    /// client is created.
+    #[serde(default)]
+    pub property_files: BTreeMap<String, PathBuf>,
+}
+
+/// librdkafka takes texts; numbers and truth values may stand without quotes.
+fn properties<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a text, a number, true or false")]
+    enum Property {
+        Text(String),
+        Number(i64),
+        Fraction(f64),
+        Truth(bool),
+    }
+    let read = BTreeMap::<String, Property>::deserialize(deserializer)?;
+    let texts = read.into_iter().map(|(key, value)| {
+        let text = match value {
+            Property::Text(text) => text,
+            Property::Number(number) => number.to_string(),
+            Property::Fraction(number) => number.to_string(),
+            Property::Truth(truth) => truth.to_string(),
+        };
+        (key, text)
+    });
+    Ok(texts.collect())
 }
 
 /// Whose clock a record's time must come from.
@@ -91,6 +123,7 @@ impl KafkaConfig {
             session_timeout_ms: default_session_timeout_ms(),
             stall_timeout_ms: default_stall_timeout_ms(),
             properties: BTreeMap::new(),
+            property_files: BTreeMap::new(),
         }
     }
 
@@ -113,9 +146,54 @@ impl KafkaConfig {
         Ok(())
     }
 
+    /// Everything that is wrong with the settings, with dotted keys, without connecting or reading a file.
+    pub fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        for (key, value) in [("brokers", &self.brokers), ("client_id", &self.client_id)] {
+            if value.is_empty() {
+                faults.push(format!("kafka.{key}: is empty"));
+            }
+        }
+        for (key, value) in [
+            ("session_timeout_ms", self.session_timeout_ms.into()),
+            ("stall_timeout_ms", self.stall_timeout_ms),
+        ] {
+            if value == 0 {
+                faults.push(format!("kafka.{key}: must be at least 1"));
+            }
+        }
+        for (key, value) in &self.properties {
+            faults.extend(property_fault(key, value).map(|fault| format!("kafka.properties.{key}: {fault}")));
+        }
+        for key in self.property_files.keys() {
+            if let Some(reason) = reserved(&key.replace('_', ".")) {
+                faults.push(format!("kafka.property_files.{key}: reserved: {reason}"));
+            }
+        }
+        faults
+    }
+
+    /// What is wrong with the files of properties, without a word of their content.
+    pub fn secret_faults(&self) -> Vec<String> {
+        let unreadable = |(key, path): (&String, &PathBuf)| {
+            let error = std::fs::read_to_string(path).err()?;
+            Some(format!("kafka.property_files.{key}: {}: {error}", path.display()))
+        };
+        self.property_files.iter().filter_map(unreadable).collect()
+    }
+
     /// See [`KafkaConfig::stall_timeout_ms`].
     pub fn stall_timeout(&self) -> Duration {
         Duration::from_millis(self.stall_timeout_ms)
+    }
+
+    /// A client that manages topics, access lists and users.
+    ///
+    /// # Errors
+    /// [`KafkaError`]: a property that is refused.
+    pub fn admin(&self) -> Result<AdminClient<PlainContext>, KafkaError> {
+        let client = self.client()?.create_with_context(PlainContext);
+        client.map_err(|error| KafkaError::sorted("admin client", &error))
     }
 
     /// A client that only asks: metadata and watermarks.
@@ -186,13 +264,27 @@ impl KafkaConfig {
         for (key, value) in defaults {
             config.set(*key, *value);
         }
-        for (key, value) in &self.properties {
+        let mut set = |key: &str, value: &str| {
             // No property of librdkafka has an underscore in its name.
             let key = key.replace('_', ".");
-            if let Some((_, reason)) = RESERVED.iter().find(|(reserved, _)| *reserved == key) {
-                return Err(KafkaError::ReservedProperty { key, reason });
+            match reserved(&key) {
+                Some(reason) => Err(KafkaError::ReservedProperty { key, reason }),
+                None => {
+                    config.set(key, value);
+                    Ok(())
+                }
             }
-            config.set(key, value);
+        };
+        for (key, value) in &self.properties {
+            set(key, value)?;
+        }
+        for (key, path) in &self.property_files {
+            let value = std::fs::read_to_string(path).map_err(|error| KafkaError::PropertyFile {
+                key: key.clone(),
+                path: path.clone(),
+                error: error.to_string(),
+            })?;
+            set(key, value.trim())?;
         }
         config
             .set("bootstrap.servers", &self.brokers)
@@ -202,18 +294,30 @@ impl KafkaConfig {
     }
 }
 
+fn reserved(key: &str) -> Option<&'static str> {
+    RESERVED.iter().find(|(reserved, _)| *reserved == key).map(|(_, reason)| *reason)
+}
+
+fn property_fault(key: &str, value: &str) -> Option<String> {
+    let key = key.replace('_', ".");
+    if let Some(reason) = reserved(&key) {
+        return Some(format!("reserved: {reason}"));
+    }
+    let refused = ClientConfig::new().set(&key, value).create_native_config().err()?;
+    match KafkaError::sorted("configuration", &refused) {
+        KafkaError::Property { text, .. } if is_secret(&key) && text.contains(value) => {
+            Some("librdkafka refuses the value".to_owned())
+        }
+        KafkaError::Property { text, .. } => Some(text),
+        other => Some(other.to_string()),
+    }
+}
+
 impl fmt::Debug for KafkaConfig {
     /// Prints properties that can hold a secret by name only.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const SECRET: &[&str] = &["config", "key", "password", "pem", "secret", "token", "username"];
-        let properties: BTreeMap<_, _> = self
-            .properties
-            .iter()
-            .map(|(key, value)| {
-                let secret = SECRET.iter().any(|word| key.contains(word));
-                (key, if secret { "(redacted)" } else { value.as_str() })
-            })
-            .collect();
+        let properties: BTreeMap<_, _> =
+            self.properties.iter().map(|(key, value)| (key, redacted(key, value))).collect();
         f.debug_struct("KafkaConfig")
             .field("brokers", &self.brokers)
             .field("client_id", &self.client_id)
@@ -221,6 +325,7 @@ impl fmt::Debug for KafkaConfig {
             .field("session_timeout_ms", &self.session_timeout_ms)
             .field("stall_timeout_ms", &self.stall_timeout_ms)
             .field("properties", &properties)
+            .field("property_files", &self.property_files)
             .finish()
     }
 }
@@ -273,6 +378,41 @@ mod tests {
         assert_eq!(consumer.get("auto.offset.reset"), Some("earliest"));
         assert_eq!(consumer.get("enable.auto.commit"), Some("false"));
         assert_eq!(consumer.get("partition.assignment.strategy"), Some("roundrobin"));
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_and_no_secret_with_them() {
+        let mut config = with("acks", "0");
+        config.client_id = String::new();
+        config.properties.insert("no.such.thing".into(), "1".into());
+        config.properties.insert("ssl.key.password".into(), "hunter2".into());
+        config.properties.insert("linger.ms".into(), "soon".into());
+        config.property_files.insert("group.id".into(), "/no/such/file".into());
+        let faults = config.faults();
+        let expected = [
+            "kafka.client_id: is empty",
+            "kafka.properties.acks: reserved: an acknowledged record",
+            "kafka.properties.linger.ms: ",
+            "kafka.properties.no.such.thing: No such configuration property",
+            "kafka.property_files.group.id: reserved: each consumer names its own group",
+        ];
+        assert_eq!(faults.len(), expected.len(), "{faults:?}");
+        for (fault, expected) in faults.iter().zip(expected) {
+            assert!(fault.starts_with(expected), "{fault}");
+        }
+        assert!(config.secret_faults()[0].starts_with("kafka.property_files.group.id: /no/such/file: "));
+    }
+
+    #[test]
+    fn a_password_comes_from_its_file_without_the_line_end() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), "hunter2\n").expect("written");
+        let mut config = with("security.protocol", "sasl_ssl");
+        config.property_files.insert("sasl.password".into(), file.path().to_owned());
+        assert_eq!(config.client().expect("valid").get("sasl.password"), Some("hunter2"));
+        assert!(!format!("{config:?}").contains("hunter2"));
+        drop(file);
+        assert!(matches!(config.client(), Err(KafkaError::PropertyFile { .. })));
     }
 
     #[test]

@@ -1,8 +1,7 @@
 //! The consumer as a service sees it: start it, wait for it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -15,6 +14,8 @@ use super::error::{ConsumerError, KafkaError};
 use super::handler::{Commit, Handler, Lanes};
 use super::lane::{self, Lane};
 use super::rebalance::Context;
+use super::signs::{Pulse, Reach};
+use crate::health::Health;
 
 /// Dropping a consumer polls until its group is left, and hangs when no broker answers
 /// (rust-rdkafka#509, #611): after this long nobody waits for it any more.
@@ -50,6 +51,7 @@ pub struct ConsumerHandle {
     ended: oneshot::Receiver<Result<(), ConsumerError>>,
     closed: oneshot::Receiver<()>,
     pulse: Pulse,
+    reach: Reach,
     stall: Duration,
 }
 
@@ -71,10 +73,11 @@ impl Consumer {
         let (ended_tx, ended) = oneshot::channel();
         let (closed_tx, closed) = oneshot::channel();
         let pulse = Pulse::new();
+        let reach = Reach::default();
 
         let consumer: BaseConsumer<Context> = kafka
             .consumer(&config.group_id)?
-            .create_with_context(Context::new(events_tx, kafka.client_id.clone()))
+            .create_with_context(Context::new(events_tx, kafka.client_id.clone(), reach.clone()))
             .map_err(|error| KafkaError::sorted("consumer", &error))?;
         let lane =
             Arc::new(Lane { handler, dead_letters, reports: reports_tx, stall: kafka.stall_timeout() });
@@ -110,6 +113,7 @@ impl Consumer {
             ended,
             closed,
             pulse,
+            reach,
             stall: kafka.stall_timeout(),
         })
     }
@@ -151,6 +155,19 @@ impl ConsumerHandle {
         self.subscription.clone()
     }
 
+    /// Registers the checks of this consumer: it is live while its poll thread turns, and ready when it also has its
+    /// partitions and can reach a broker.
+    pub fn report_to(&self, health: &Health, name: &'static str) {
+        let (pulse, stall) = (self.pulse.clone(), self.stall);
+        health.live(name, move || pulse.live(stall));
+        let (pulse, reach, assigned) = (self.pulse.clone(), self.reach.clone(), self.assigned.clone());
+        health.ready(name, move || {
+            pulse.ready(stall)?;
+            reach.ready()?;
+            if *assigned.borrow() { Ok(()) } else { Err("no partitions are assigned".to_owned()) }
+        });
+    }
+
     /// Waits until the first assignment, or the end of the consumer.
     pub async fn assigned(&self) {
         let mut assigned = self.assigned.clone();
@@ -177,28 +194,51 @@ impl ConsumerHandle {
     }
 }
 
-/// When the poll thread last turned.
-#[derive(Clone, Debug)]
-pub(super) struct Pulse {
-    start: Instant,
-    last_ms: Arc<AtomicU64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Pulse {
-    fn new() -> Self {
-        Self { start: Instant::now(), last_ms: Arc::default() }
+    /// A consumer whose poll thread has not turned for ever.
+    fn stuck(stall: Duration) -> (ConsumerHandle, watch::Sender<bool>, impl Sized) {
+        let (assigned_tx, assigned) = watch::channel(true);
+        let ((ended_tx, ended), (closed_tx, closed)) = (oneshot::channel(), oneshot::channel());
+        let (subscriptions, receiver) = mpsc::unbounded_channel();
+        let handle = ConsumerHandle {
+            subscription: Subscription(subscriptions),
+            assigned,
+            ended,
+            closed,
+            pulse: Pulse::new(),
+            reach: Reach::default(),
+            stall,
+        };
+        (handle, assigned_tx, (ended_tx, closed_tx, receiver))
     }
 
-    pub(super) fn beat(&self, now: Instant) {
-        self.last_ms.store(self.ms(now), Ordering::Relaxed);
+    #[tokio::test]
+    async fn a_stalled_poll_thread_fails_readiness_then_liveness_and_ends_the_consumer() {
+        let stall = Duration::from_millis(400);
+        let (handle, _assigned, _channels) = stuck(stall);
+        let health = Health::default();
+        handle.report_to(&health, "consumer");
+        let ok = |checks: Vec<crate::health::Checked>| checks.last().is_some_and(|check| check.ok);
+        assert!(ok(health.look_ready()) && ok(health.look_live()));
+        tokio::time::sleep(stall / 2).await;
+        assert!(!ok(health.look_ready()) && ok(health.look_live()));
+        let ended = tokio::time::timeout(10 * stall, handle.stopped()).await.expect("ends by itself");
+        assert!(matches!(ended, Err(ConsumerError::PollStalled(_))), "{ended:?}");
+        assert!(!ok(health.look_live()));
+        assert_ne!(crate::exit::Exit::of(&ended.expect_err("stalled")).code(), 0);
     }
 
-    fn silence(&self) -> Duration {
-        let last = self.last_ms.load(Ordering::Relaxed);
-        Duration::from_millis(self.ms(Instant::now()).saturating_sub(last))
-    }
-
-    fn ms(&self, now: Instant) -> u64 {
-        u64::try_from(now.duration_since(self.start).as_millis()).unwrap_or(u64::MAX)
+    #[tokio::test]
+    async fn a_consumer_without_partitions_is_live_and_not_ready() {
+        let (handle, assigned, _channels) = stuck(Duration::from_secs(60));
+        let health = Health::default();
+        handle.report_to(&health, "consumer");
+        assigned.send_replace(false);
+        let last = health.look_ready().pop().expect("a check");
+        assert_eq!((last.ok, last.detail.as_str()), (false, "no partitions are assigned"));
+        assert!(health.look_live().iter().all(|check| check.ok));
     }
 }

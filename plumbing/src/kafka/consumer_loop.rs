@@ -27,12 +27,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::assignment::Assignment;
 use super::config::AppendTime;
-use super::consumer::{ConsumerConfig, Pulse};
+use super::consumer::ConsumerConfig;
 use super::error::{ConsumerError, KafkaError};
 use super::handler::Commit;
 use super::lane::{Job, Report};
 use super::rebalance::{Context, Event};
 use super::record::Record;
+use super::signs::Pulse;
 use crate::metric_names;
 
 /// How long an idle poll waits: the delay with which a shutdown is seen.
@@ -94,17 +95,22 @@ impl Feed {
         Self { queue, aside: VecDeque::new(), paused: false }
     }
 
-    /// Moves what waits aside into the queue, as far as there is room.
-    fn refill(&mut self) {
+    /// Moves what waits aside into the queue, as far as there is room. A lane that is gone takes nothing ever again.
+    fn refill(&mut self) -> Result<(), ConsumerError> {
         while let Some(job) = self.aside.pop_front() {
             match self.queue.try_send(job) {
                 Ok(()) => {}
-                Err(TrySendError::Full(job) | TrySendError::Closed(job)) => {
+                Err(TrySendError::Full(job)) => {
                     self.aside.push_front(job);
-                    return;
+                    break;
+                }
+                Err(TrySendError::Closed(job)) => {
+                    self.aside.push_front(job);
+                    return Err(ConsumerError::Gone);
                 }
             }
         }
+        Ok(())
     }
 
     /// Half empty: resuming at the first free place would pause again with the next record, and
@@ -277,6 +283,7 @@ impl Loop {
         self.stop_feeding();
         self.assignment = None;
         self.drain = None;
+        self.channels.assigned.send_replace(false);
     }
 
     fn advance_drain(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
@@ -395,7 +402,9 @@ impl Loop {
     fn refill(&mut self, consumer: &BaseConsumer<Context>) {
         for lane in 0..self.feeds.len() {
             let feed = &mut self.feeds[lane];
-            feed.refill();
+            if let Err(error) = feed.refill() {
+                return self.end(Err(error));
+            }
             if feed.paused && feed.has_room() {
                 feed.paused = false;
                 if let Err(error) = consumer.resume(&self.partitions_of(lane)) {
@@ -440,4 +449,35 @@ fn list<'a>(partitions: impl Iterator<Item = (&'a str, i32)>) -> TopicPartitionL
         list.add_partition(topic, partition);
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(assignment: &mut Assignment, offset: i64) -> Job {
+        let place = assignment.place("things", 0).expect("assigned");
+        let position = super::super::record::Position { topic: "things".into(), partition: 0, offset };
+        let record =
+            Record { position, key: None, value: Vec::new().into(), append_time_ms: 0, headers: Vec::new() };
+        let (ticket, _) = assignment.take(&place, offset);
+        Job { record, ticket, live: assignment.live.clone() }
+    }
+
+    #[test]
+    fn what_waits_aside_goes_on_in_order_and_a_lane_that_is_gone_is_an_error() {
+        let mut assignment = Assignment::new(1, &[("things".to_owned(), 0)], 1);
+        let (queue, mut lane) = mpsc::channel(1);
+        let mut feed = Feed::new(queue);
+        for offset in 0..3 {
+            feed.aside.push_back(job(&mut assignment, offset));
+        }
+        for offset in 0..2 {
+            assert!(feed.refill().is_ok());
+            assert_eq!(lane.try_recv().expect("a job").record.position.offset, offset);
+        }
+        drop(lane);
+        assert!(matches!(feed.refill(), Err(ConsumerError::Gone)));
+        assert_eq!(feed.aside.len(), 1);
+    }
 }

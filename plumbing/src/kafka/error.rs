@@ -1,5 +1,6 @@
 //! What can go wrong with Kafka, by what the caller can do about it.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rdkafka::types::RDKafkaErrorCode;
@@ -27,6 +28,19 @@ pub enum KafkaError {
         /// librdkafka's text.
         text: String,
     },
+    /// The file with the value of a property cannot be read.
+    #[error("kafka property `{key}`: {}: {error}", path.display())]
+    PropertyFile {
+        /// The property.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: String,
+    },
+    /// State is folded from a topic of one partition, and this one has more: their order would be accidental.
+    #[error("topic `{0}` must have one partition and has {1}")]
+    Partitions(String, usize),
     /// The client could not be created.
     #[error("kafka client could not be created: {0}")]
     Client(String),
@@ -56,7 +70,11 @@ impl KafkaError {
     /// The exit code of a process that ends with this error.
     pub const fn exit(&self) -> Exit {
         match self {
-            Self::ReservedProperty { .. } | Self::Property { .. } | Self::CreateTime(_) => Exit::Config,
+            Self::ReservedProperty { .. }
+            | Self::Property { .. }
+            | Self::CreateTime(_)
+            | Self::Partitions(..) => Exit::Config,
+            Self::PropertyFile { .. } => Exit::NoInput,
             Self::Client(_) | Self::UnknownTopic(_) | Self::Unavailable(_) | Self::Fatal(_) => {
                 Exit::Unavailable
             }
@@ -66,7 +84,7 @@ impl KafkaError {
     }
 
     /// Sorts an error of the native client; `subject` names what was asked for.
-    pub(super) fn sorted(subject: &str, error: &rdkafka::error::KafkaError) -> Self {
+    pub fn sorted(subject: &str, error: &rdkafka::error::KafkaError) -> Self {
         if let rdkafka::error::KafkaError::ClientConfig(_, text, key, _) = error {
             return Self::Property { key: key.clone(), text: text.clone() };
         }
@@ -74,7 +92,13 @@ impl KafkaError {
             return Self::Client(text.clone());
         }
         let text = || format!("{subject}: {error}");
-        match error.rdkafka_error_code() {
+        let code = if let rdkafka::error::KafkaError::AdminOp(code) = error {
+            // rdkafka does not count it among the errors with a code.
+            Some(*code)
+        } else {
+            error.rdkafka_error_code()
+        };
+        match code {
             Some(RDKafkaErrorCode::Fatal) => Self::Fatal(text()),
             Some(code) if is_denied(code) => Self::Denied(text()),
             Some(code) if is_unknown_topic(code) => Self::UnknownTopic(subject.to_owned()),
@@ -210,6 +234,22 @@ impl Refusal {
             Self::TooLarge(_) => "too-large",
             Self::Denied(_) => "denied",
             Self::Invalid(_) => "invalid",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::error::KafkaError as ClientError;
+
+    use super::*;
+
+    #[test]
+    fn a_denial_is_a_denial_whatever_asked() {
+        let code = RDKafkaErrorCode::ClusterAuthorizationFailed;
+        for error in [ClientError::AdminOp(code), ClientError::Global(code), ClientError::MetadataFetch(code)]
+        {
+            assert_eq!(KafkaError::sorted("it", &error).exit(), Exit::Denied, "{error}");
         }
     }
 }

@@ -4,11 +4,17 @@
 //! asks gets a snapshot; nobody waits for a writer.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Follower, KafkaConfig, KafkaError, Record, Watermarks, follow};
+use super::follow::follow_again;
+use super::{Follower, KafkaConfig, KafkaError, Next, Record, Watermarks};
+use crate::health::Health;
+
+/// How long the end may take to be reached. Whoever waits holds up records.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// State of type `T`, kept up with one topic. Clones share it.
 pub struct Fold<T> {
@@ -24,7 +30,8 @@ struct Seen<T> {
 }
 
 impl<T: Clone + Send + Sync + 'static> Fold<T> {
-    /// Folds `topic` into `initial`; returns when the end that was found at the call is reached.
+    /// Folds `topic` into `initial`; returns when the end that was found at the call is reached. A `step` that asks for the
+    /// beginning is given every record that is there once more; until then nobody is told that the end is reached.
     ///
     /// # Errors
     /// When the topic does not exist, the broker does not answer, or the reader ended.
@@ -32,19 +39,30 @@ impl<T: Clone + Send + Sync + 'static> Fold<T> {
         kafka: &KafkaConfig,
         topic: String,
         initial: T,
-        mut step: impl FnMut(&mut T, Record) + Send + 'static,
+        mut step: impl FnMut(&mut T, Record) -> Next + Send + 'static,
         shutdown: CancellationToken,
     ) -> Result<Self, KafkaError> {
         let (changed, seen) = watch::channel(Seen { state: Arc::new(initial), next_offset: 0 });
         let each = move |record: Record| {
+            let mut next = Next::On;
             changed.send_modify(|seen| {
-                seen.next_offset = record.position.offset + 1;
-                step(Arc::make_mut(&mut seen.state), record);
+                let after = record.position.offset + 1;
+                next = step(Arc::make_mut(&mut seen.state), record);
+                seen.next_offset = match next {
+                    Next::On => after,
+                    Next::FromBeginning => 0,
+                };
             });
+            next
         };
-        let follower = Arc::new(follow(kafka, vec![topic.clone()], each, shutdown)?);
+        let watermarks = Watermarks::new(kafka)?;
+        let follower = Arc::new(follow_again(kafka, vec![topic.clone()], each, shutdown)?);
         follower.caught_up().await?;
-        Ok(Self { topic, seen, watermarks: Watermarks::new(kafka)?, follower })
+        let partitions = watermarks.end_offsets(std::slice::from_ref(&topic)).await.len();
+        if partitions > 1 {
+            return Err(KafkaError::Partitions(topic, partitions));
+        }
+        Ok(Self { topic, seen, watermarks, follower })
     }
 
     /// The state now.
@@ -60,8 +78,21 @@ impl<T: Clone + Send + Sync + 'static> Fold<T> {
     /// Waits until the end that the topic has now is reached.
     ///
     /// # Errors
-    /// When the broker does not answer or the reader ended.
+    /// When the broker does not answer, the reader ended, or the end is not reached within ten seconds.
     pub async fn catch_up(&self) -> Result<(), KafkaError> {
+        self.catch_up_within(CATCH_UP_WITHIN).await
+    }
+
+    /// As [`Fold::catch_up`], with another limit.
+    ///
+    /// # Errors
+    /// When the broker does not answer, the reader ended, or the end is not reached in time.
+    pub async fn catch_up_within(&self, limit: Duration) -> Result<(), KafkaError> {
+        let late = |_| KafkaError::Unavailable(format!("{}: end not reached within {limit:?}", self.topic));
+        tokio::time::timeout(limit, self.reach_end()).await.map_err(late)?
+    }
+
+    async fn reach_end(&self) -> Result<(), KafkaError> {
         let ends = self.watermarks.end_offsets(std::slice::from_ref(&self.topic)).await;
         for end in ends.into_values() {
             let end = end?;
@@ -69,6 +100,20 @@ impl<T: Clone + Send + Sync + 'static> Fold<T> {
             seen.wait_for(|seen| seen.next_offset >= end).await.map_err(|_| KafkaError::Stopped)?;
         }
         Ok(())
+    }
+
+    /// Waits until the reader has failed, or its shutdown token is cancelled. Until then [`Fold::get`] is kept up;
+    /// after a failure it is not, so somebody must wait for this.
+    ///
+    /// # Errors
+    /// Why the reader ended.
+    pub async fn failed(&self) -> Result<(), KafkaError> {
+        self.follower.failed().await
+    }
+
+    /// Registers the checks of the reader.
+    pub fn report_to(&self, health: &Health, name: &'static str) {
+        self.follower.report_to(health, name);
     }
 
     /// Waits until another record was read after the last call on this `changes`.

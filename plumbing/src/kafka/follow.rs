@@ -3,22 +3,26 @@
 //! Every reader sees every record, nothing is committed, and no rebalance can interfere: partitions
 //! are assigned once. [`read_to_end`] is the same reader that ends when it has caught up.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::{oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_denied, is_unknown_topic};
-use super::logs::PlainContext;
+use super::logs;
 use super::record::Record;
+use super::signs::{Pulse, Reach};
 use super::watermarks;
+use crate::health::Health;
 
 /// How long one poll waits; the delay with which a shutdown is seen.
 const POLL: Duration = Duration::from_millis(100);
@@ -29,7 +33,19 @@ const LEADER_WITHIN: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Follower {
     progress: watch::Receiver<Progress>,
+    pulse: Pulse,
+    reach: Reach,
+    stall: Duration,
     ended: oneshot::Receiver<Result<(), KafkaError>>,
+}
+
+/// What a reader does after a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Reads on.
+    On,
+    /// Reads everything once more, from what is the beginning now.
+    FromBeginning,
 }
 
 #[derive(Clone, Debug)]
@@ -44,10 +60,24 @@ enum Progress {
 pub fn follow(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    start(kafka, topics, each, shutdown, Until::Shutdown)
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
+    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
+}
+
+/// As [`follow`]; `each` may ask for everything once more.
+pub(super) fn follow_again(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    each: impl FnMut(Record) -> Next + Send + 'static,
+    shutdown: CancellationToken,
+) -> Result<Follower, KafkaError> {
+    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
 }
 
 /// Reads all partitions of `topics` from their beginning to the end offsets found at the call. A
@@ -55,12 +85,33 @@ pub fn follow(
 pub async fn read_to_end(
     kafka: &KafkaConfig,
     topics: &[String],
-    each: impl FnMut(Record) + Send + 'static,
+    mut each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
-    start(kafka, topics.to_vec(), each, shutdown, Until::End)?.stopped().await
+    start(kafka, topics.to_vec(), BTreeMap::new(), each, shutdown, Until::End)?.stopped().await
+}
+
+/// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
+/// has none there, or one that it does not hold, is read from its beginning.
+pub async fn read_from(
+    kafka: &KafkaConfig,
+    topic: String,
+    from: BTreeMap<i32, i64>,
+    mut each: impl FnMut(Record) + Send + 'static,
+) -> Result<(), KafkaError> {
+    let each = move |record| {
+        each(record);
+        Next::On
+    };
+    let shutdown = CancellationToken::new();
+    let _stop = shutdown.clone().drop_guard();
+    start(kafka, vec![topic], from, each, shutdown, Until::End)?.stopped().await
 }
 
 impl Follower {
@@ -75,6 +126,34 @@ impl Follower {
             Progress::CaughtUp => Ok(()),
             Progress::Failed(error) => Err(error.clone()),
             Progress::Reading => Err(KafkaError::Stopped),
+        }
+    }
+
+    /// Registers the checks of this reader: it is live while it turns, and ready when it also has caught up and can reach
+    /// a broker.
+    pub(super) fn report_to(&self, health: &Health, name: &'static str) {
+        let (pulse, stall) = (self.pulse.clone(), self.stall);
+        health.live(name, move || pulse.live(stall));
+        let (pulse, reach, progress) = (self.pulse.clone(), self.reach.clone(), self.progress.clone());
+        health.ready(name, move || {
+            pulse.ready(stall)?;
+            reach.ready()?;
+            match &*progress.borrow() {
+                Progress::CaughtUp => Ok(()),
+                Progress::Reading => Err("not read to its end yet".to_owned()),
+                Progress::Failed(error) => Err(error.to_string()),
+            }
+        });
+    }
+
+    /// Waits until the reader has failed, or has ended by its shutdown token. In contrast to [`Follower::stopped`] any
+    /// number of tasks can wait.
+    pub(super) async fn failed(&self) -> Result<(), KafkaError> {
+        let mut progress = self.progress.clone();
+        match progress.wait_for(|progress| matches!(progress, Progress::Failed(_))).await.as_deref() {
+            Ok(Progress::Failed(error)) => Err(error.clone()),
+            // The reader is gone and has not failed.
+            Ok(Progress::Reading | Progress::CaughtUp) | Err(_) => Ok(()),
         }
     }
 
@@ -93,13 +172,15 @@ enum Until {
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    each: impl FnMut(Record) + Send + 'static,
+    from: BTreeMap<i32, i64>,
+    each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
 ) -> Result<Follower, KafkaError> {
+    let (pulse, reach) = (Pulse::new(), Reach::default());
     let consumer = kafka
         .follower()?
-        .create_with_context(PlainContext)
+        .create_with_context(FollowContext(reach.clone()))
         .map_err(|error| KafkaError::sorted("follower", &error))?;
     let (progress_tx, progress) = watch::channel(Progress::Reading);
     let (ended_tx, ended) = oneshot::channel();
@@ -111,11 +192,12 @@ fn start(
         progress: progress_tx,
         unread: HashMap::new(),
         names: HashSet::new(),
+        pulse: pulse.clone(),
     };
     std::thread::Builder::new()
         .name("kafka-follow".into())
         .spawn(move || {
-            let result = reader.run(&topics, each);
+            let result = reader.run(&topics, &from, each);
             if let Err(error) = &result {
                 reader.progress.send_replace(Progress::Failed(error.clone()));
             }
@@ -123,11 +205,31 @@ fn start(
             let _ = ended_tx.send(result);
         })
         .map_err(|error| KafkaError::Client(error.to_string()))?;
-    Ok(Follower { progress, ended })
+    Ok(Follower { progress, pulse, reach, stall: kafka.stall_timeout(), ended })
 }
 
+/// Callbacks of a reader.
+struct FollowContext(Reach);
+
+impl ClientContext for FollowContext {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        logs::forward(level, facility, text);
+    }
+
+    fn stats(&self, statistics: Statistics) {
+        self.0.counted(&statistics);
+    }
+
+    fn error(&self, error: ClientError, reason: &str) {
+        self.0.failed(&error);
+        logs::survived(&error, reason);
+    }
+}
+
+impl ConsumerContext for FollowContext {}
+
 struct Reader {
-    consumer: BaseConsumer<PlainContext>,
+    consumer: BaseConsumer<FollowContext>,
     kafka: KafkaConfig,
     shutdown: CancellationToken,
     until: Until,
@@ -135,13 +237,20 @@ struct Reader {
     /// The end offsets found at the start that are not reached yet.
     unread: HashMap<Arc<str>, HashMap<i32, i64>>,
     names: HashSet<Arc<str>>,
+    pulse: Pulse,
 }
 
 impl Reader {
-    fn run(&mut self, topics: &[String], mut each: impl FnMut(Record)) -> Result<(), KafkaError> {
-        self.assign(topics)?;
+    fn run(
+        &mut self,
+        topics: &[String],
+        from: &BTreeMap<i32, i64>,
+        mut each: impl FnMut(Record) -> Next,
+    ) -> Result<(), KafkaError> {
+        self.assign(topics, from)?;
         let mut moved = Instant::now();
         while !self.shutdown.is_cancelled() {
+            self.pulse.beat(Instant::now());
             if self.unread.is_empty() {
                 self.progress.send_if_modified(|progress| {
                     let first = matches!(progress, Progress::Reading);
@@ -178,8 +287,11 @@ impl Reader {
             };
             moved = Instant::now();
             let position = record.position.clone();
-            each(record);
-            self.read(&position.topic, position.partition, position.offset + 1);
+            match each(record) {
+                Next::On => self.read(&position.topic, position.partition, position.offset + 1),
+                // Whoever was told that this reader has caught up was told the truth then.
+                Next::FromBeginning => self.assign(topics, &BTreeMap::new())?,
+            }
         }
         if self.until == Until::End {
             return Err(KafkaError::Stopped);
@@ -187,15 +299,20 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&mut self, topics: &[String]) -> Result<(), KafkaError> {
+    fn assign(&mut self, topics: &[String], from: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                list.add_partition_offset(topic, partition.id, Offset::Beginning)
-                    .map_err(|error| KafkaError::sorted(topic, &error))?;
-                if low < end {
+                let held = from.get(&partition.id).copied().filter(|offset| (low..=end).contains(offset));
+                list.add_partition_offset(
+                    topic,
+                    partition.id,
+                    held.map_or(Offset::Beginning, Offset::Offset),
+                )
+                .map_err(|error| KafkaError::sorted(topic, &error))?;
+                if held.unwrap_or(low) < end {
                     self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, end);
                 }
             }
@@ -212,6 +329,7 @@ impl Reader {
                 Err(KafkaError::Unavailable(_))
                     if started.elapsed() < LEADER_WITHIN && !self.shutdown.is_cancelled() =>
                 {
+                    self.pulse.beat(Instant::now());
                     std::thread::sleep(POLL);
                 }
                 answer => return answer,

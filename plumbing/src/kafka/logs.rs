@@ -53,7 +53,7 @@ pub(super) fn survived(error: &ClientError, reason: &str) {
 
 /// Callbacks of a client that has nothing else to be called for.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PlainContext;
+pub struct PlainContext;
 
 impl ClientContext for PlainContext {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {

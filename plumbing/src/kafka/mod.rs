@@ -24,6 +24,7 @@
 //! | `fold.rs` | state folded from a topic |
 //! | `record_reader.rs` | one record by its position |
 //! | `watermarks.rs` | end offsets |
+//! | `signs.rs` | signs of life for health checks |
 //! | `producer.rs`, `dead_letter.rs` | the way out |
 
 mod assignment;
@@ -34,6 +35,7 @@ mod dead_letter;
 mod error;
 mod fold;
 mod follow;
+mod group_offsets;
 mod handler;
 mod lane;
 mod ledger;
@@ -42,6 +44,7 @@ mod producer;
 mod rebalance;
 mod record;
 mod record_reader;
+mod signs;
 mod watermarks;
 
 pub use config::{AppendTime, KafkaConfig};
@@ -49,8 +52,10 @@ pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle, Subscription};
 pub use dead_letter::{DeadLetters, Disposition, TopicFor};
 pub use error::{ConsumerError, KafkaError, ProduceError, Refusal};
 pub use fold::{Changes, Fold};
-pub use follow::{Follower, follow, read_to_end};
+pub use follow::{Follower, Next, follow, read_from, read_to_end};
+pub use group_offsets::GroupOffsets;
 pub use handler::{Commit, ErrorClass, Handler, Lanes, Verdict};
+pub use logs::PlainContext;
 pub use producer::Producer;
 pub use record::{OutRecord, Position, Record};
 pub use record_reader::RecordReader;

@@ -16,6 +16,7 @@ use rdkafka::statistics::Statistics;
 use rdkafka::types::RDKafkaRespErr;
 
 use super::logs;
+use super::signs::Reach;
 use crate::metric_names;
 
 /// What a callback saw.
@@ -36,11 +37,12 @@ pub(super) struct Context {
     events: Sender<Event>,
     closing: AtomicBool,
     role: String,
+    reach: Reach,
 }
 
 impl Context {
-    pub(super) fn new(events: Sender<Event>, role: String) -> Self {
-        Self { events, closing: AtomicBool::new(false), role }
+    pub(super) fn new(events: Sender<Event>, role: String, reach: Reach) -> Self {
+        Self { events, closing: AtomicBool::new(false), role, reach }
     }
 
     /// From here on a revocation is answered at once: the drop of the consumer polls until it is
@@ -61,6 +63,7 @@ impl ClientContext for Context {
     }
 
     fn stats(&self, statistics: Statistics) {
+        self.reach.counted(&statistics);
         let lag: i64 = statistics
             .topics
             .values()
@@ -72,6 +75,7 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: ClientError, reason: &str) {
+        self.reach.failed(&error);
         logs::survived(&error, reason);
     }
 }

@@ -41,11 +41,19 @@ impl Watermarks {
     /// A partition whose leader cannot be read has its own error, so that one broken partition does
     /// not hide the others. A topic whose partitions cannot be listed stands once, as partition -1.
     pub async fn end_offsets(&self, topics: &[String]) -> BTreeMap<(String, i32), Result<i64, KafkaError>> {
+        let unread = |(low, end)| if low < end { end } else { 0 };
+        let ranges = self.ranges(topics).await;
+        ranges.into_iter().map(|(partition, range)| (partition, range.map(unread))).collect()
+    }
+
+    /// The first offset that is there and that of the next record to come, of every partition of `topics`. Errors as
+    /// with [`end_offsets`](Self::end_offsets).
+    pub async fn ranges(&self, topics: &[String]) -> BTreeMap<(String, i32), Result<(i64, i64), KafkaError>> {
         let asked = topics.iter().cloned().map(|topic| {
             let client = Arc::clone(&self.client);
             async move {
                 let name = topic.clone();
-                tokio::task::spawn_blocking(move || topic_ends(&client, topic))
+                tokio::task::spawn_blocking(move || topic_ranges(&client, topic))
                     .await
                     .unwrap_or_else(|_| vec![((name, -1), Err(KafkaError::Stopped))])
             }
@@ -58,21 +66,21 @@ impl Watermarks {
     }
 }
 
-type End = ((String, i32), Result<i64, KafkaError>);
+type Range = ((String, i32), Result<(i64, i64), KafkaError>);
 
-fn topic_ends(client: &BaseConsumer<PlainContext>, topic: String) -> Vec<End> {
+fn topic_ranges(client: &BaseConsumer<PlainContext>, topic: String) -> Vec<Range> {
     match partitions(client, &topic) {
         Err(error) => vec![((topic, -1), Err(error))],
         Ok(partitions) => partitions
             .into_iter()
             .map(|Partition { id, leaderless }| {
-                let end = if leaderless {
+                let range = if leaderless {
                     // Asking would only wait until the answer's time is over.
                     Err(KafkaError::Unavailable(format!("{topic}:{id} has no leader")))
                 } else {
-                    watermarks(client, &topic, id).map(|(low, end)| if low < end { end } else { 0 })
+                    watermarks(client, &topic, id)
                 };
-                ((topic.clone(), id), end)
+                ((topic.clone(), id), range)
             })
             .collect(),
     }

@@ -12,6 +12,7 @@ struct Store {
     published: Mutex<BTreeSet<u64>>,
     parked: Mutex<BTreeMap<u64, &'static str>>,
     broken_leases: Mutex<u32>,
+    broken_marks: Mutex<u32>,
 }
 
 impl Store {
@@ -61,6 +62,13 @@ impl Outbox for Store {
     }
 
     async fn published(&self, ids: &[u64]) -> Result<(), OutboxError> {
+        {
+            let mut broken = self.broken_marks.lock().expect("not poisoned");
+            if *broken > 0 {
+                *broken -= 1;
+                return Err(OutboxError::new("connection lost"));
+            }
+        }
         for id in ids {
             let row = self.leased.lock().expect("not poisoned").remove(id);
             assert!(row.is_some(), "row {id} is marked without a lease");
@@ -92,6 +100,8 @@ struct Broker {
     /// Values whose first answer is lost.
     ambiguous_once: Mutex<BTreeSet<String>>,
     wait: Duration,
+    /// Values whose partition has no leader.
+    leaderless: BTreeSet<&'static str>,
 }
 
 impl Sink for Broker {
@@ -99,6 +109,10 @@ impl Sink for Broker {
         let value = String::from_utf8(record.value).expect("text");
         self.sent.lock().expect("not poisoned").push(value.clone());
         tokio::time::sleep(self.wait).await;
+        if self.leaderless.contains(value.as_str()) {
+            tokio::time::sleep(MESSAGE_TIMEOUT).await;
+            return Err(ProduceError::Ambiguous("timed out".into()));
+        }
         if self.ambiguous_once.lock().expect("not poisoned").remove(&value) {
             return Err(ProduceError::Ambiguous("timed out".into()));
         }
@@ -112,6 +126,7 @@ impl Sink for Broker {
 }
 
 const IDLE: Duration = Duration::from_secs(10);
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Runs the relay for `time` (of tokio's paused clock), then asks it to stop.
 async fn relay_for(store: &Store, broker: &Broker, time: Duration) -> Result<(), RelayError> {
@@ -225,4 +240,42 @@ async fn a_store_that_recovers_is_forgiven_and_one_that_does_not_ends_the_relay(
     *store.broken_leases.lock().expect("not poisoned") = STORE_FAILURES_MAX;
     let ended = relay_for(&store, &broker, IDLE * (STORE_FAILURES_MAX + 1)).await;
     assert!(matches!(ended, Err(RelayError::Outbox(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_partition_without_a_leader_holds_up_its_own_rows_only() {
+    let store = Store::with(&["stuck", "b"]);
+    let broker = Broker { leaderless: BTreeSet::from(["stuck"]), ..Broker::default() };
+    let (wake, shutdown) = (Notify::new(), CancellationToken::new());
+    let act = async {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(store.published(), [1]);
+        store.waiting.lock().expect("not poisoned").insert(7, record("c"));
+        wake.notify_one();
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        assert_eq!(store.published(), [1, 7]);
+        shutdown.cancel();
+    };
+    let (ended, ()) = tokio::join!(relay_into(&store, &broker, &wake, IDLE, &shutdown), act);
+    ended.expect("orderly");
+    assert!(store.waiting.lock().expect("not poisoned").contains_key(&0), "released after its timeout");
+    assert_eq!(*broker.sent.lock().expect("not poisoned"), ["stuck", "b", "c"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_its_answer_is_bounded() {
+    let values = vec!["stuck"; IN_FLIGHT_MAX + 1];
+    let store = Store::with(&values);
+    let broker = Broker { leaderless: BTreeSet::from(["stuck"]), ..Broker::default() };
+    relay_for(&store, &broker, MESSAGE_TIMEOUT / 2).await.expect("orderly");
+    assert_eq!(broker.sent.lock().expect("not poisoned").len(), IN_FLIGHT_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_that_the_store_did_not_take_is_made_again() {
+    let (store, broker) = (Store::with(&["a"]), Broker::default());
+    *store.broken_marks.lock().expect("not poisoned") = 2;
+    relay_for(&store, &broker, 3 * IDLE).await.expect("orderly");
+    assert_eq!(store.published(), [0]);
+    assert_eq!(*broker.sent.lock().expect("not poisoned"), ["a"]);
 }

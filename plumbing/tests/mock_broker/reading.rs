@@ -1,6 +1,15 @@
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use plumbing::kafka::{Fold, KafkaError, Position, Record, RecordReader, Watermarks, follow, read_to_end};
+use plumbing::exit::Exit;
+use plumbing::kafka::{
+    AppendTime, Fold, KafkaError, Next, Position, Record, RecordReader, Watermarks, follow, read_from,
+    read_to_end,
+};
+use plumbing::lifecycle::Lifecycle;
+use plumbing::registry::{self, RegistryConfig};
+use schemas::keys::SigningKey;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +35,31 @@ async fn reading_to_the_end_sees_every_record_of_every_topic() {
     let mut seen = seen.lock().expect("not poisoned").clone();
     seen.sort_unstable();
     assert_eq!(seen, (0..60).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn reading_from_an_offset_sees_what_stands_there_and_behind_and_a_wrong_one_everything() {
+    let stand = Stand::new(&[("things", 3)]);
+    stand.fill("things", 0..60).await;
+    let ends = stand.ends("things").await;
+    // The first partition from its middle, the second not at all, the third from where its log never was.
+    let from = BTreeMap::from([(0, ends[&0] / 2), (1, ends[&1]), (2, ends[&2] + 1)]);
+    let expected: Vec<(i32, i64)> = (ends[&0] / 2..ends[&0])
+        .map(|offset| (0, offset))
+        .chain((0..ends[&2]).map(|offset| (2, offset)))
+        .collect();
+    for (from, expected) in [(from, expected), (ends, Vec::new())] {
+        let seen: Arc<Mutex<Vec<(i32, i64)>>> = Arc::default();
+        let sink = Arc::clone(&seen);
+        let each = move |record: Record| {
+            let position = (record.position.partition, record.position.offset);
+            sink.lock().expect("not poisoned").push(position);
+        };
+        soon("the end", read_from(&stand.kafka(), "things".into(), from, each)).await.expect("readable");
+        let mut seen = seen.lock().expect("not poisoned").clone();
+        seen.sort_unstable();
+        assert_eq!(seen, expected);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,6 +126,7 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     let stop = CancellationToken::new();
     let add = |sum: &mut u32, record: Record| {
         *sum += std::str::from_utf8(&record.value).expect("text").parse::<u32>().expect("a number");
+        Next::On
     };
     let kafka = stand.kafka();
     let fold = Fold::start(&kafka, "sums".into(), 0, add, stop.clone());
@@ -109,6 +144,25 @@ async fn a_fold_holds_what_the_topic_says_and_catches_up_when_asked() {
     stop.cancel();
     let ended = async { while changes.next().await.is_some() {} };
     soon("the end of changes", ended).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fold_that_asks_for_the_beginning_gets_everything_once_more_before_it_has_caught_up() {
+    let stand = Stand::new(&[("words", 1)]);
+    stand.fill("words", ["a", "b"]).await;
+    let stop = CancellationToken::new();
+    let step = |words: &mut Vec<String>, record: Record| {
+        words.push(String::from_utf8(record.value.to_vec()).expect("text"));
+        let asks = record.value == "again" && words.iter().filter(|word| *word == "again").count() == 1;
+        if asks { Next::FromBeginning } else { Next::On }
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "words".into(), Vec::new(), step, stop.clone());
+    let fold = soon("the end", fold).await.expect("readable");
+    stand.fill("words", ["again", "c"]).await;
+    soon("the present end", fold.catch_up()).await.expect("readable");
+    assert_eq!(*fold.get(), ["a", "b", "again", "a", "b", "again", "c"]);
+    stop.cancel();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -132,4 +186,55 @@ async fn one_record_is_read_again_by_its_position_and_one_that_is_not_there_is_n
     }
     assert_eq!(soon("an answer", reader.read(at("things", 30))).await, Ok(None));
     assert_eq!(soon("an answer", reader.read(at("things", -1))).await, Ok(None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn state_is_folded_from_one_partition_only() {
+    let stand = Stand::new(&[("things", 2)]);
+    let kafka = stand.kafka();
+    let started = Fold::start(&kafka, "things".into(), (), |(), _| Next::On, CancellationToken::new());
+    let error = soon("an answer", started).await.err();
+    assert_eq!(error, Some(KafkaError::Partitions("things".into(), 2)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn catching_up_has_a_limit() {
+    let stand = Stand::new(&[("things", 1)]);
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let step = move |(): &mut (), _| {
+        // An error means that nobody makes it wait any more.
+        let _ = wait.recv();
+        Next::On
+    };
+    let kafka = stand.kafka();
+    let fold = Fold::start(&kafka, "things".into(), (), step, CancellationToken::new());
+    let fold = soon("the start", fold).await.expect("readable");
+    stand.fill("things", 0..1).await;
+    let late = soon("an answer", fold.catch_up_within(Duration::from_millis(500))).await;
+    assert!(matches!(late, Err(KafkaError::Unavailable(_))), "{late:?}");
+    go.send(()).expect("the reader waits");
+    soon("the end", fold.catch_up()).await.expect("reached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_can_not_be_followed_any_more_ends_the_process() {
+    let stand = Stand::new(&[("registry", 1)]);
+    let roots =
+        [[1; 32], [2; 32]].map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw));
+    let config = RegistryConfig { roots: roots.to_vec(), ..RegistryConfig::default() };
+    let mut kafka = stand.kafka();
+    // What the mock broker writes carries no append time, and this reader insists on one.
+    kafka.append_time = AppendTime::Broker;
+    let mut lifecycle = Lifecycle::new();
+    let followed = registry::follow(&kafka, "registry".into(), &config, &mut lifecycle);
+    soon("the registry", followed).await.expect("empty, and read to its end");
+    let health = lifecycle.health();
+    let failing = || {
+        health.look_ready().into_iter().filter(|check| !check.ok).map(|check| check.name).collect::<Vec<_>>()
+    };
+    assert_eq!(failing(), ["started"]);
+    stand.fill("registry", ["entry"]).await;
+    let ended = soon("the end of the process", lifecycle.run_until_signal(Duration::from_secs(5))).await;
+    assert_eq!(ended, Exit::Config.into());
+    assert_eq!(failing(), ["started", "running", "registry"]);
 }

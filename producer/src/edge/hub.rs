@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use plumbing::http::{self, TlsError};
 use reqwest::header::CONTENT_TYPE;
-use reqwest::{Client, RequestBuilder, Response, redirect};
+use reqwest::{Client, RequestBuilder, Response};
 use schemas::codes::Code;
 use schemas::http::{PROTOBUF, Problem, QueryStatus};
 use schemas::ids::{QueryId, UpstreamId};
 use schemas::submission::MAX_BANKS;
+
+use crate::config::HubConfig;
 
 /// Largest report in bytes that is passed on: a segment and a registry entry (64 KiB at most) per bank, the coverage.
 const MAX_REPORT: usize = (MAX_BANKS + 2) * 80 * 1024;
@@ -23,15 +26,17 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    /// A client for the hub at `url`, asking for the queries of `upstream`.
-    pub(crate) fn new(url: &str, upstream: &UpstreamId, timeout: Duration) -> Result<Self, reqwest::Error> {
-        let client = Client::builder()
-            // Not through whatever proxy the environment names, and nowhere else than to the hub.
-            .no_proxy()
-            .redirect(redirect::Policy::none())
-            .build()?;
-        let queries = format!("{}/v1/upstreams/{upstream}/queries", url.trim_end_matches('/'));
-        Ok(Self { client, queries, timeout })
+    /// A client for the hub, asking for the queries of `upstream`.
+    ///
+    /// # Errors
+    /// When the files of `hub.tls` cannot be used.
+    pub(crate) fn new(config: &HubConfig, upstream: &UpstreamId) -> Result<Self, TlsError> {
+        let queries = format!("{}/v1/upstreams/{upstream}/queries", config.url.trim_end_matches('/'));
+        Ok(Self {
+            client: http::client(config.tls.as_ref())?,
+            queries,
+            timeout: Duration::from_millis(config.timeout_ms),
+        })
     }
 
     /// The status of a query.

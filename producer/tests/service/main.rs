@@ -4,5 +4,8 @@ mod forwarding;
 mod outcomes;
 mod publishing;
 mod refusals;
+#[path = "../../../schemas/tests/refused_entries/mod.rs"]
+mod refused_entries;
+mod registry;
 mod stand;
 mod starting;

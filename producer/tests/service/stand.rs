@@ -61,7 +61,7 @@ pub(crate) fn opening_key(party: &str) -> OpeningKey {
     OpeningKey::derive(party.as_bytes())
 }
 
-fn roots() -> [SigningKey; 2] {
+pub(crate) fn roots() -> [SigningKey; 2] {
     [1, 2].map(|seed| SigningKey::from_seed(&[seed; 32]))
 }
 
@@ -226,7 +226,7 @@ impl Stand {
         config.kafka = kafka;
         config.registry.roots = roots().map(|root| hex::encode(root.public().to_wire().raw)).to_vec();
         config.registry.seen_file = Some(folder.path().join("seen.json"));
-        let http = reqwest::Client::builder().no_proxy().build().expect("a client");
+        let http = plumbing::http::client(None).expect("no file can be wrong");
         let stand = Self { cluster, hub, logs, http, config, writer, _folder: folder };
         stand.register(PartyKind::Upstream, "wallet", PartyState::Active, "310000").await;
         stand.register(PartyKind::Notifier, NOTIFIER, PartyState::Active, "310000").await;
@@ -240,6 +240,27 @@ impl Stand {
 
     /// Publishes version 1 of an entry.
     pub(crate) async fn register(&self, kind: PartyKind, id: &str, state: PartyState, region: &str) {
+        self.publish(&Self::entry(kind, id, state, region)).await;
+    }
+
+    /// Publishes an entry as it should be.
+    pub(crate) async fn publish(&self, entry: &wire::RegistryEntry) {
+        self.publish_record(entry, registry::sign_entry(entry, &roots(), None).encode_to_vec()).await;
+    }
+
+    /// Publishes a record under the key of `entry`.
+    pub(crate) async fn publish_record(&self, entry: &wire::RegistryEntry, value: Vec<u8>) {
+        let record = OutRecord {
+            topic: Topics::default().registry(),
+            key: Some(registry::record_key(entry).expect("a party").into_bytes()),
+            value,
+            headers: Vec::new(),
+        };
+        self.writer.send(record).await.expect("acknowledged");
+    }
+
+    /// Version 1 of an entry.
+    pub(crate) fn entry(kind: PartyKind, id: &str, state: PartyState, region: &str) -> wire::RegistryEntry {
         let signs = matches!(kind, PartyKind::Upstream | PartyKind::Hub);
         let (r#use, key) = if signs {
             (KeyUse::Sign, upstream_key().public().to_wire())
@@ -247,7 +268,7 @@ impl Stand {
             (KeyUse::Seal, opening_key(id).public().to_wire())
         };
         let name = wire::Text { zh_cn: format!("{id}银行"), en: format!("Bank {id}") };
-        let entry = wire::RegistryEntry {
+        wire::RegistryEntry {
             kind: kind.into(),
             id: id.to_owned(),
             version: 1,
@@ -256,14 +277,7 @@ impl Stand {
             regions: vec![region.to_owned()],
             bank_texts: (kind == PartyKind::Bank)
                 .then(|| wire::BankTexts { name: Some(name), ..Default::default() }),
-        };
-        let record = OutRecord {
-            topic: Topics::default().registry(),
-            key: Some(registry::record_key(&entry).expect("a party").into_bytes()),
-            value: registry::sign_entry(&entry, &roots(), None).encode_to_vec(),
-            headers: Vec::new(),
-        };
-        self.writer.send(record).await.expect("acknowledged");
+        }
     }
 
     /// The registry as any reader has it.

@@ -25,7 +25,7 @@ fn the_command_ends_with_78_without_dev_and_with_64_for_a_wrong_command_line() {
     };
     let (code, text) = run(&[]);
     assert_eq!(code, Some(78), "{text}");
-    assert!(text.contains("--dev") && text.contains("mutual TLS or a signed JWT"), "{text}");
+    assert!(text.contains("--dev") && text.contains("http.tls"), "{text}");
     assert_eq!(run(&["--production"]).0, Some(64));
     assert_eq!(run(&["--version"]).0, Some(0));
     let (code, text) = run(&["--config", "/nonexistent/producer.toml", "--dev"]);

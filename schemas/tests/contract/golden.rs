@@ -168,6 +168,7 @@ fn sms(message: wire::sms_record::Message) -> wire::SmsRecord {
         reference: Some((&reference).into()),
         at_ms: FINAL.0,
         message: Some(message),
+        attempt: 0,
     }
 }
 
@@ -237,6 +238,7 @@ fn made_again() -> Vec<Golden> {
         golden("event-withdrawn", event(Event::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: FINAL.0 }))),
         golden("event-erased", event(Event::Erased(wire::ReportErased { erased_at_ms: FINAL.0 }))),
         golden("sms-claimed", sms(Sms::Claimed(wire::SmsClaimed {}))),
+        golden("sms-claimed-again", wire::SmsRecord { attempt: 2, ..sms(Sms::Claimed(wire::SmsClaimed {})) }),
         golden("sms-accepted", sms(Sms::Accepted(wire::SmsAccepted { gateway_id: "g-1".into() }))),
         golden("sms-delivered", sms(Sms::Delivered(wire::SmsDelivered {}))),
         golden("sms-failed", sms(Sms::Failed(wire::SmsFailed { code: code() }))),

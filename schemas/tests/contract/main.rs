@@ -5,6 +5,9 @@ mod golden;
 mod golden_store;
 mod hostile;
 mod mutants;
+#[path = "../refused_entries/mod.rs"]
+mod refused_entries;
+mod registry;
 mod report;
 mod sizes;
 mod vectors;

@@ -305,7 +305,7 @@ async fn problem(name: &str, request: reqwest::RequestBuilder) -> Item {
 }
 
 fn http() -> reqwest::Client {
-    reqwest::Client::builder().no_proxy().build().expect("a client")
+    plumbing::http::client(None).expect("no file can be wrong")
 }
 
 /// Writes junk where the hub reads, and waits until all of it lies among the dead letters.

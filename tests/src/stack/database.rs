@@ -2,6 +2,7 @@
 
 use std::thread;
 
+use plumbing::postgres::PostgresConfig;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
 
@@ -41,6 +42,20 @@ impl TestDatabase {
     #[must_use]
     pub fn url(&self) -> String {
         self.options().to_url_lossy().to_string()
+    }
+
+    /// A service's settings for it.
+    #[must_use]
+    pub fn config(&self) -> PostgresConfig {
+        PostgresConfig::new(self.url())
+    }
+
+    /// Runs one statement as the database's owner.
+    ///
+    /// # Panics
+    /// If the server refuses it.
+    pub async fn execute(&self, sql: &str) {
+        execute(&self.options(), sql.to_owned()).await.expect("the statement runs");
     }
 }
 

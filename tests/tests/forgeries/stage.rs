@@ -58,7 +58,7 @@ impl Stage {
             insider: Insider::new(&kafka),
             log,
             registry,
-            client: reqwest::Client::new(),
+            client: plumbing::http::client(None).expect("no file can be wrong"),
             world,
         }
     }

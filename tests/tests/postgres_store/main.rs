@@ -1,4 +1,8 @@
 //! The aggregator's store on a real PostgreSQL.
 
+mod begin;
 mod contract;
+mod days;
+mod outbox;
+mod races;
 mod stand;

@@ -49,7 +49,8 @@ impl Stage {
         let world = World::start(&plan).await.expect("the world starts");
         let mut lifecycle = Lifecycle::new();
         let roots = world.roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect();
-        let (kafka, config) = (world.kafka("test"), RegistryConfig { roots, seen_file: None });
+        let (kafka, config) =
+            (world.kafka("test"), RegistryConfig { roots, allow_sample_roots: true, seen_file: None });
         let followed = registry::follow(&kafka, world.topics.registry(), &config, &mut lifecycle).await;
         Self { registry: followed.expect("the registry is followed"), world, lifecycle }
     }
@@ -92,7 +93,7 @@ impl Stage {
             watermarks: Watermarks::new(&kafka).expect("a client"),
             key: sample::keys::signing(&PartyName::hub()),
             subjects: SubjectKey::new(Zeroizing::new([7; 32])),
-            first_line: FirstLine::new(redis, Rate::new(1, burst)),
+            first_line: Arc::new(FirstLine::new(redis, Rate::new(1, burst))),
             topics: self.world.topics.clone(),
             policy: Policy {
                 open_regions: Default::default(),

@@ -10,11 +10,11 @@ use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use schemas::time::{UnixMillis, erase_on};
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, PgConnection};
 use tokio_util::sync::CancellationToken;
 
 use super::types::Day;
-use super::{PostgresStore, begin};
+use super::{PostgresStore, WATERMARK, begin};
 use crate::store::{Store as _, StoreError, StoreResult};
 
 /// Tables with days.
@@ -49,17 +49,16 @@ impl PostgresStore {
     /// When the database does not answer, or a lock is not had within two seconds.
     pub async fn make_days(&self, zone: &TimeZone) -> StoreResult<usize> {
         let now = self.now().await?;
+        let wanted: Vec<Date> = wanted(now, zone).collect();
+        let mut connection = self.pool.acquire().await?;
+        // Nearly always nothing is missing: then nobody has to wait for a lock.
+        if missing(&mut connection, &wanted).await?.is_empty() {
+            return Ok(0);
+        }
+        drop(connection);
         let mut transaction = begin(&self.pool, BEGIN).await?;
-        let Day(erased_through) = sqlx::query_scalar(super::WATERMARK).fetch_one(&mut *transaction).await?;
-        let there: Vec<String> = sqlx::query_scalar(THERE).fetch_all(&mut *transaction).await?;
-        let there: BTreeSet<String> = there.into_iter().collect();
-        let days: Vec<Date> = wanted(now, zone).filter(|day| *day > erased_through).collect();
-        let mut made = 0;
-        for (table, day) in TABLES.iter().flat_map(|table| days.iter().map(move |day| (table, day))) {
-            let name = format!("{table}_{}", day.strftime("%Y%m%d"));
-            if there.contains(&name) {
-                continue;
-            }
+        let missing = missing(&mut transaction, &wanted).await?;
+        for Partition { table, day, name } in &missing {
             let next = day.tomorrow().map_err(|error| StoreError(error.to_string()))?;
             // Names and bounds cannot be parameters. They are made here, of letters and digits.
             let make = format!(
@@ -67,10 +66,9 @@ impl PostgresStore {
                  ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{next}')"
             );
             sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut *transaction).await?;
-            made += 1;
         }
         transaction.commit().await?;
-        Ok(made)
+        Ok(missing.len())
     }
 
     /// Creates days until `shutdown`. That it fails for a while does not matter: days are there long before they are
@@ -90,6 +88,29 @@ impl PostgresStore {
             };
         }
     }
+}
+
+/// One table of one day.
+struct Partition {
+    table: &'static str,
+    day: Date,
+    name: String,
+}
+
+async fn missing(connection: &mut PgConnection, wanted: &[Date]) -> StoreResult<Vec<Partition>> {
+    let Day(erased_through) = sqlx::query_scalar(WATERMARK).fetch_one(&mut *connection).await?;
+    let there: Vec<String> = sqlx::query_scalar(THERE).fetch_all(connection).await?;
+    let there: BTreeSet<String> = there.into_iter().collect();
+    let mut missing = Vec::new();
+    for table in TABLES {
+        for day in wanted.iter().copied().filter(|day| *day > erased_through) {
+            let name = format!("{table}_{}", day.strftime("%Y%m%d"));
+            if !there.contains(&name) {
+                missing.push(Partition { table, day, name });
+            }
+        }
+    }
+    Ok(missing)
 }
 
 #[cfg(test)]

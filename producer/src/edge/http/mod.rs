@@ -16,11 +16,11 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use plumbing::http::HttpListener;
 use schemas::codes::Code;
 use schemas::http::{PROTOBUF, Problem, QueryStatus};
 use schemas::ids::QueryId;
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
@@ -45,7 +45,7 @@ struct Front {
 
 /// Serves until `shutdown`, then lets open requests end.
 pub(crate) async fn serve(
-    listener: TcpListener,
+    listener: HttpListener,
     intake: Arc<Intake>,
     config: HttpConfig,
     shutdown: CancellationToken,

@@ -1,4 +1,5 @@
-//! A process that does not outlive its owner, however the owner ends.
+//! A process that does not outlive its owner, however the owner ends: services of a local system, and everything that
+//! tests start.
 //!
 //! `Drop` is not enough: a static is never dropped, and nothing runs after SIGKILL. So beside each process
 //! stands a watchdog, a shell that reads a pipe whose other end only the owner holds:
@@ -43,22 +44,24 @@ exec "$@" </dev/null >>"$out" 2>>"$err"
 "#;
 
 /// The exit code that a shell gives for a program that it cannot find.
-pub(crate) const NOT_FOUND: i32 = 127;
+pub const NOT_FOUND: i32 = 127;
 
 /// How to start a process: the program, and where what it prints goes.
-pub(crate) struct Launch<'a> {
+#[derive(Clone, Copy, Debug)]
+pub struct Launch<'a> {
     /// A path, or a name to look up in `PATH`. If it is missing, the exit code is [`NOT_FOUND`].
-    pub(crate) program: &'a Path,
+    pub program: &'a Path,
     /// The file that stdout is appended to.
-    pub(crate) stdout: &'a Path,
+    pub stdout: &'a Path,
     /// The file that stderr is appended to.
-    pub(crate) stderr: &'a Path,
+    pub stderr: &'a Path,
     /// A directory that is removed if the owner ends without having ended the process.
-    pub(crate) orphaned_directory: Option<&'a Path>,
+    pub orphaned_directory: Option<&'a Path>,
 }
 
 /// A running process and its watchdog.
-pub(crate) struct OwnedProcess {
+#[derive(Debug)]
+pub struct OwnedProcess {
     child: Child,
     /// `None` once the process was reaped and the watchdog sent home.
     watchdog: Option<(Child, PipeWriter)>,
@@ -66,7 +69,10 @@ pub(crate) struct OwnedProcess {
 
 impl OwnedProcess {
     /// Starts the program; `configure` adds its arguments and its environment.
-    pub(crate) fn spawn(launch: &Launch<'_>, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// When there is no shell, or no process can be made.
+    pub fn spawn(launch: &Launch<'_>, configure: impl FnOnce(&mut Command)) -> io::Result<Self> {
         let (orders, owner_end) = io::pipe()?;
         let watchdog = shell(WATCHDOG)
             .arg(launch.orphaned_directory.unwrap_or(Path::new("")))
@@ -83,12 +89,16 @@ impl OwnedProcess {
     }
 
     /// The id of the process; it is the program's own, the shells before it are gone.
-    pub(crate) fn id(&self) -> u32 {
+    #[must_use]
+    pub fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// The exit status if the process has ended. Never blocks.
-    pub(crate) fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
         let status = self.child.try_wait()?;
         if status.is_some() {
             self.release();
@@ -97,14 +107,20 @@ impl OwnedProcess {
     }
 
     /// Waits for the process to end by itself.
-    pub(crate) fn wait(&mut self) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn wait(&mut self) -> io::Result<ExitStatus> {
         let status = self.child.wait()?;
         self.release();
         Ok(status)
     }
 
     /// Sends SIGTERM, unless the process has already ended.
-    pub(crate) fn terminate(&mut self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn terminate(&mut self) -> io::Result<()> {
         if self.try_wait()?.is_none() {
             shell(r#"kill -s TERM "$1""#).arg(self.id().to_string()).stderr(Stdio::null()).status()?;
         }
@@ -112,7 +128,10 @@ impl OwnedProcess {
     }
 
     /// Sends SIGKILL, unless the process has already ended, and reaps it.
-    pub(crate) fn kill_and_wait(&mut self) -> io::Result<ExitStatus> {
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn kill_and_wait(&mut self) -> io::Result<ExitStatus> {
         self.child.kill()?;
         self.wait()
     }

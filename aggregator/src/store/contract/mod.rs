@@ -1,5 +1,9 @@
 //! What every store must do, as one suite with one body. A store that passes it may stand in for any other.
 
+mod erasing;
+mod own_writes;
+mod racing;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -13,8 +17,8 @@ use schemas::time::UnixMillis;
 use schemas::wire::{self, event_record};
 
 use super::{
-    Clock, GrantUse, NewQuery, OutboxRow, Outgoing, Progress, Registered, SealedContact, Store, StoreResult,
-    Tx,
+    Clock, GrantUse, NewQuery, OutboxRow, Outgoing, Plan, Progress, Registered, SealedContact, Store,
+    StoreResult, Tx,
 };
 use crate::domain::query::{Collecting, Pair, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
@@ -71,7 +75,16 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         progress_only_grows(&fresh().await).await?;
         outbox_rows_are_leased_to_one_and_in_order_within_a_query(&fresh().await, &clock).await?;
         a_parked_row_does_not_stop_the_rows_behind_it(&fresh().await).await?;
-        two_transactions_never_hold_the_same_query(Arc::new(fresh().await)).await?;
+        own_writes::are_read_again(&fresh().await, &Plan::default()).await?;
+        own_writes::are_read_again_when_they_were_prepared(&fresh().await).await?;
+        own_writes::of_every_state_come_back_as_they_were(&fresh().await).await?;
+        own_writes::of_leaves_are_kept_once(&fresh().await).await?;
+        erasing::refuses_what_comes_behind_the_watermark(&fresh().await).await?;
+        racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
+        racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;
+        racing::of_two_last_replies_one_makes_the_report(&fresh().await).await?;
+        racing::a_registration_and_a_withdrawal_see_each_other(&fresh().await).await?;
+        racing::one_of_two_uses_of_a_consent_fails(&fresh().await).await?;
         Ok(())
     }
     .await;
@@ -376,30 +389,5 @@ async fn a_parked_row_does_not_stop_the_rows_behind_it<S: Store>(store: &S) -> S
     let next = store.lease_outbox(10, Duration::from_secs(60)).await?;
     assert_eq!(next.into_iter().map(|leased| leased.row).collect::<Vec<_>>(), [notice]);
     assert_eq!(store.outbox_depth().await?, (1, 1));
-    Ok(())
-}
-
-/// Each of many tasks locks the query, reads a counter that it keeps in the pair's attempts, and writes it back: a
-/// store that lets two in at once loses some of them.
-async fn two_transactions_never_hold_the_same_query<S: Store>(store: Arc<S>) -> StoreResult<()> {
-    const TASKS: u32 = 50;
-    let query = registered(store.as_ref(), 1).await?;
-    let count_up = async |store: Arc<S>, reference: Reference| -> StoreResult<()> {
-        let mut tx = store.begin().await?;
-        let mut query =
-            tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference).expect("is there");
-        let State::Collecting(open) = &mut query.state else { panic!("is open") };
-        open.pairs.get_mut(&bank("alpha")).expect("was asked").attempts += 1;
-        tokio::task::yield_now().await;
-        tx.save(&query).await?;
-        tx.commit().await
-    };
-    let tasks = (0..TASKS).map(|_| count_up(Arc::clone(&store), query.reference.clone()));
-    for outcome in futures::future::join_all(tasks).await {
-        outcome?;
-    }
-    let counted = store.query(&query.reference).await?.expect("is there");
-    let State::Collecting(open) = &counted.state else { panic!("is open") };
-    assert_eq!(open.pairs[&bank("alpha")].attempts, TASKS);
     Ok(())
 }

@@ -1,0 +1,48 @@
+use super::*;
+
+fn valid() -> Config {
+    let mut config = Config::load(None).expect("the defaults are a configuration");
+    config.registry.roots = [[1; 32], [2; 32]]
+        .map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw))
+        .to_vec();
+    config
+}
+
+#[test]
+fn the_defaults_need_two_roots_and_nothing_else() {
+    assert_eq!(valid().validate(), Ok(()));
+    let defaults = Config::load(None).expect("the defaults are a configuration");
+    let faults = defaults.validate().expect_err("no roots").to_string();
+    assert_eq!(faults, "registry.roots: at least 2 are needed");
+    assert_eq!(defaults.kafka.client_id, "cardquery.aggregator");
+}
+
+#[test]
+fn all_faults_are_told_at_once() {
+    let mut config = valid();
+    config.listen = "0.0.0.0:8490".parse().expect("an address");
+    config.sweep_interval_ms = 0;
+    config.policy.consent_texts.push("hash".to_owned());
+    config.window.zone = "Asia/Atlantis".to_owned();
+    config.registry.roots.truncate(1);
+    config.kafka.properties.insert("acks".to_owned(), "0".to_owned());
+    let faults = config.validate().expect_err("faults").to_string();
+    let keys: Vec<_> = faults.lines().filter_map(|line| line.split(": ").next()).collect();
+    assert_eq!(
+        keys,
+        [
+            "kafka.properties.acks",
+            "listen",
+            "sweep_interval_ms",
+            "policy.consent_texts",
+            "window.zone",
+            "registry.roots",
+        ]
+    );
+}
+
+#[test]
+fn a_missing_key_file_is_told_with_its_setting() {
+    let faults = valid().secret_faults();
+    assert_eq!(faults, ["signing_key_file: signing_key_file is not set"]);
+}

@@ -1,0 +1,119 @@
+//! What rdkafka's own admin client leaves out: access lists, SCRAM users, and changes of single topic settings.
+//!
+//! The only crate of the workspace with unsafe code, all of it in `native.rs`; what leaves this crate is plain values.
+//! Every call blocks for as long as its `within`, so it belongs on a thread that may.
+
+mod acl;
+mod convert;
+mod native;
+
+use std::time::Duration;
+
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::types::RDKafkaErrorCode;
+
+pub use acl::{Acl, AclOperation, Pattern, Permission, ResourceKind};
+
+/// Why the brokers did not do what was asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// The whole request failed, or one of its parts; the text names which.
+    #[error("{text}")]
+    Refused {
+        /// Kafka's code.
+        code: RDKafkaErrorCode,
+        /// What was asked for, and Kafka's words.
+        text: String,
+    },
+    /// A text with a zero byte, which the native interface cannot take.
+    #[error("{0:?} has a zero byte")]
+    ZeroByte(String),
+    /// An access list with a part that this client does not know by name.
+    #[error("{0} cannot be expressed by this client")]
+    Inexpressible(Acl),
+}
+
+/// A setting of a topic: `None` gives it back to the broker's default.
+pub type Setting = (String, Option<String>);
+
+/// What librdkafka has logged as errors since this was last asked: failing to connect and to log in, above all. rdkafka's
+/// admin client never reads it, and its own errors say no more than that nothing answers.
+pub fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
+    native::complaints(client)
+}
+
+/// Every access list of the cluster, as one broker shows it: brokers follow the controller, each in its own time.
+///
+/// librdkafka 2.12 drops the error of this answer: whoever may not Describe the cluster gets an empty list, and so does
+/// everybody on a cluster without an authorizer. [`describe_scram_users`] needs the same right, and says so.
+///
+/// # Errors
+/// [`AdminError`].
+pub fn describe_acls<C: ClientContext>(
+    client: &Client<C>,
+    broker: i32,
+    within: Duration,
+) -> Result<Vec<Acl>, AdminError> {
+    native::describe_acls(client, broker, within)
+}
+
+/// Creates access lists; one that exists already is left as it is.
+///
+/// # Errors
+/// [`AdminError`]; others of the lists may have been created.
+pub fn create_acls<C: ClientContext>(
+    client: &Client<C>,
+    acls: &[Acl],
+    within: Duration,
+) -> Result<(), AdminError> {
+    native::create_acls(client, acls, within)
+}
+
+/// Deletes exactly these access lists; one that is gone already is no error.
+///
+/// # Errors
+/// [`AdminError`]; others of the lists may have been deleted.
+pub fn delete_acls<C: ClientContext>(
+    client: &Client<C>,
+    acls: &[Acl],
+    within: Duration,
+) -> Result<(), AdminError> {
+    native::delete_acls(client, acls, within)
+}
+
+/// The names of all users that can log in with SCRAM-SHA-512, as one broker shows them.
+///
+/// # Errors
+/// [`AdminError`].
+pub fn describe_scram_users<C: ClientContext>(
+    client: &Client<C>,
+    broker: i32,
+    within: Duration,
+) -> Result<Vec<String>, AdminError> {
+    native::describe_scram_users(client, broker, within)
+}
+
+/// Creates users that log in with SCRAM-SHA-512, or sets their passwords. The password does not leave this process;
+/// what travels is salted.
+///
+/// # Errors
+/// [`AdminError`]; others of the users may have been created.
+pub fn upsert_scram_users<'a, C: ClientContext>(
+    client: &Client<C>,
+    users: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+    within: Duration,
+) -> Result<(), AdminError> {
+    native::upsert_scram_users(client, users, within)
+}
+
+/// Changes single settings of topics and leaves all others as they are.
+///
+/// # Errors
+/// [`AdminError`]; other topics may have been changed.
+pub fn alter_topic_settings<'a, C: ClientContext>(
+    client: &Client<C>,
+    topics: impl IntoIterator<Item = (&'a str, &'a [Setting])>,
+    within: Duration,
+) -> Result<(), AdminError> {
+    native::alter_topic_settings(client, topics, within)
+}

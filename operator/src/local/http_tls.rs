@@ -1,0 +1,61 @@
+//! Certificates for mutual TLS between producer and hub. Their authority is made for one system, and its key is never
+//! written down.
+
+use plumbing::http::MutualTls;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use schemas::ids::UpstreamId;
+
+use super::secret_file::{self, WriteError};
+use super::settings::Files;
+
+/// Certificates cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CertificateError {
+    /// They cannot be made.
+    #[error(transparent)]
+    Make(#[from] rcgen::Error),
+    /// They cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// PEM texts.
+pub(super) struct Certificates {
+    authority: String,
+    aggregator: Pair,
+    producer: Pair,
+}
+
+struct Pair {
+    certificate: String,
+    key: String,
+}
+
+impl Certificates {
+    /// The hub as this machine, and the producer as its upstream.
+    pub(super) fn make(upstream: &UpstreamId) -> Result<Self, CertificateError> {
+        let mut authority = CertificateParams::new(Vec::new())?;
+        authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
+        let pair = |names: &[String]| -> Result<Pair, CertificateError> {
+            let key = KeyPair::generate()?;
+            let certificate = CertificateParams::new(names.to_vec())?.signed_by(&key, &authority)?;
+            Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+        };
+        Ok(Self {
+            aggregator: pair(&["localhost".to_owned(), "127.0.0.1".to_owned()])?,
+            producer: pair(&[format!("upstream-{upstream}")])?,
+            authority: authority.pem(),
+        })
+    }
+
+    pub(super) fn write(&self, files: &Files<'_>) -> Result<(), CertificateError> {
+        for (name, pair) in [("aggregator", &self.aggregator), ("producer", &self.producer)] {
+            let MutualTls { certificate_file, key_file, ca_file } = files.tls(name);
+            secret_file::write(&certificate_file, &pair.certificate)?;
+            secret_file::write(&key_file, &pair.key)?;
+            secret_file::write(&ca_file, &self.authority)?;
+        }
+        Ok(())
+    }
+}

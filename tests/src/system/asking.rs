@@ -1,0 +1,62 @@
+//! Plays the wallet and the device at a system.
+
+use std::time::{Duration, Instant};
+
+use aggregator::store::{Clock, SystemClock};
+use cardquery::demo::wallet::{Submitted, WalletError};
+use cardquery::sample;
+use schemas::http::QueryStatus;
+use schemas::report::OpenedReport;
+
+use super::System;
+
+const REGION: &str = "310000";
+/// After its deadline a query ends within this time.
+const SLACK: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(50);
+
+impl System {
+    /// Submits a query of a sample person to every bank of the system; returns when it is taken.
+    ///
+    /// # Panics
+    /// If it is refused.
+    pub async fn ask(&self, person: &str) -> Submitted {
+        let people = sample::core::people();
+        let person = people.iter().find(|known| known.key == person).expect("a sample person");
+        let banks = self.local.plan.banks().iter().map(ToString::to_string).collect();
+        let now = SystemClock.now();
+        let submitted = self.wallet().submit(&person.into(), true, REGION, &banks, now).await;
+        submitted.unwrap_or_else(|error| panic!("not accepted: {error}"))
+    }
+
+    /// Waits until a query has its final state.
+    ///
+    /// # Panics
+    /// If it has none in time.
+    pub async fn ended(&self, query: &Submitted) -> QueryStatus {
+        let wallet = self.wallet();
+        let deadline = Instant::now() + self.local.plan.window + SLACK;
+        loop {
+            match wallet.status(query).await {
+                Ok(status) if status.state != "COLLECTING" => return status,
+                Ok(_) => {}
+                // Not registered yet.
+                Err(WalletError::Refused(problem)) if problem.status == 404 => {}
+                Err(error) => panic!("{error}"),
+            }
+            assert!(Instant::now() < deadline, "{} has not ended", query.reference.query);
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Fetches and opens the report of a query that has ended.
+    ///
+    /// # Panics
+    /// If it is refused or does not open.
+    pub async fn open(&self, query: &Submitted) -> OpenedReport {
+        let wallet = self.wallet();
+        let report = wallet.fetch(query, SystemClock.now()).await;
+        let report = report.unwrap_or_else(|error| panic!("{error}"));
+        wallet.open(query, report).unwrap_or_else(|error| panic!("{error}"))
+    }
+}

@@ -1,0 +1,87 @@
+//! The outbox under several relays.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use aggregator::store::{Clock as _, OutboxRow, Outgoing, PostgresStore, Store as _, Tx as _};
+use futures::future::join_all;
+use schemas::ids::Reference;
+
+use crate::stand::{Stand, bank, query};
+
+const LEASE: Duration = Duration::from_secs(60);
+const QUERIES: usize = 200;
+const ROWS: u8 = 3;
+
+fn cancel(reference: &Reference, place: u8) -> OutboxRow {
+    OutboxRow { reference: reference.clone(), message: Outgoing::Cancel(bank(&format!("bank{place}"))) }
+}
+
+async fn enqueue(store: &PostgresStore, rows: Vec<OutboxRow>) {
+    let mut tx = store.begin().await.expect("begun");
+    tx.enqueue(rows).await.expect("enqueued");
+    tx.commit().await.expect("committed");
+}
+
+/// Publishes until nothing is left; returns what it published, in its order.
+async fn relay(store: &PostgresStore) -> Vec<(u64, OutboxRow)> {
+    let mut published = Vec::new();
+    while store.outbox_depth().await.expect("read") != (0, 0) {
+        let rows = store.lease_outbox(20, LEASE).await.expect("leased");
+        let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
+        published.extend(rows.into_iter().map(|row| (row.id, row.row)));
+        tokio::task::yield_now().await;
+        store.outbox_published(&ids).await.expect("published");
+    }
+    published
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_relays_publish_every_row_once_and_a_querys_rows_in_order() {
+    let stand = Stand::new().await;
+    let references: Vec<Reference> =
+        (0..QUERIES).map(|_| query(stand.clock.now(), &["alpha"]).reference).collect();
+    for place in 0..ROWS {
+        enqueue(&stand.store, references.iter().map(|reference| cancel(reference, place)).collect()).await;
+    }
+    let relays = join_all((0..3).map(|_| relay(&stand.store))).await;
+    let all: Vec<(u64, OutboxRow)> = relays.into_iter().flatten().collect();
+    let ids: BTreeSet<u64> = all.iter().map(|(id, _)| *id).collect();
+    assert_eq!((all.len(), ids.len()), (QUERIES * usize::from(ROWS), QUERIES * usize::from(ROWS)));
+    // A row is leased only when the older ones of its query are gone, so their ids tell the order of publishing.
+    let mut of_query: BTreeMap<&Reference, Vec<(u64, &OutboxRow)>> = BTreeMap::new();
+    for (id, row) in &all {
+        of_query.entry(&row.reference).or_default().push((*id, row));
+    }
+    for (reference, mut rows) in of_query {
+        rows.sort_by_key(|(id, _)| *id);
+        let expected: Vec<OutboxRow> = (0..ROWS).map(|place| cancel(reference, place)).collect();
+        assert_eq!(rows.into_iter().map(|(_, row)| row.clone()).collect::<Vec<_>>(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_whose_transaction_commits_late_is_not_passed_over() {
+    let stand = Stand::new().await;
+    let (early, late) = (query(stand.clock.now(), &["alpha"]), query(stand.clock.now(), &["alpha"]));
+    // An id is drawn before the commit: what an id cursor would pass over.
+    let mut slow = stand.pool.begin().await.expect("begun");
+    sqlx::query("SELECT nextval(pg_get_serial_sequence('outbox', 'id'))")
+        .execute(&mut *slow)
+        .await
+        .expect("drawn");
+    sqlx::query("INSERT INTO outbox (upstream, query_id, kind) VALUES ('wallet', $1, 'notice')")
+        .bind(uuid::Uuid::from_bytes(*early.reference.query.as_bytes()))
+        .execute(&mut *slow)
+        .await
+        .expect("written");
+    enqueue(&stand.store, vec![cancel(&late.reference, 0)]).await;
+    let first = stand.store.lease_outbox(10, LEASE).await.expect("leased");
+    assert_eq!(first.len(), 1);
+    stand.store.outbox_published(&[first[0].id]).await.expect("published");
+    slow.commit().await.expect("committed");
+    let second = stand.store.lease_outbox(10, LEASE).await.expect("leased");
+    assert_eq!(second.len(), 1);
+    assert!(second[0].id < first[0].id, "older by its id, and seen later");
+    assert_eq!(second[0].row.reference, early.reference);
+}
