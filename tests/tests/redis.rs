@@ -459,7 +459,16 @@ async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_wit
     let running = start(&redis.url(), &mut lifecycle).await.expect("started");
     let Reference { upstream, query } = stage.reference(0);
     let url = format!("http://{}/v1/upstreams/{upstream}/queries/{query}", running);
-    assert_eq!(reqwest::get(url).await.expect("an answer").status(), 404);
+    assert_eq!(
+        plumbing::http::client(None)
+            .expect("no file can be wrong")
+            .get(url)
+            .send()
+            .await
+            .expect("an answer")
+            .status(),
+        404
+    );
     let keys: Vec<String> = redis.ask(&["KEYS", "*"]).await;
     assert_eq!(keys, [format!("cardquery:rate:{upstream}")]);
     lifecycle.stop(Duration::from_secs(20)).await;
