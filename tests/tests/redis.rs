@@ -10,21 +10,29 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aggregator::config::Secrets;
 use aggregator::domain::refusals::MAX_REFUSED;
+use aggregator::domain::subject::SubjectKey;
 use aggregator::store::contract::ManualClock;
 use aggregator::store::{PostgresStore, Store};
+use cardquery::sample;
 use cardquery_tests::redis_server::RedisServer;
 use cardquery_tests::stack::{Stack, TestDatabase};
 use jiff::tz::TimeZone;
+use plumbing::exit::Exit;
+use plumbing::lifecycle::Lifecycle;
 use plumbing::postgres::PostgresConfig;
 use schemas::codes::Code;
 use schemas::http::QueryStatus;
+use schemas::ids::Reference;
+use schemas::registry::PartyName;
 use tokio::net::TcpListener;
 
 use self::script::{BURST, Numbers, QUERIES, Step, furnish, play, script, shown};
 use self::stage::{Patience, Stage, TestHub};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
+const CONNECTIONS: u32 = 16;
 
 /// What is done to Redis before each call of a script.
 enum Trouble {
@@ -300,8 +308,11 @@ async fn plant(redis: &RedisServer, numbers: &mut Numbers) {
 /// A hub on a database of its own.
 async fn on_postgres(stage: &Stage, redis: &RedisServer) -> (TestHub<PostgresStore>, TestDatabase) {
     let database = Stack::get().database().await;
-    let pool = PostgresConfig::new(database.url()).pool("aggregator.test", 16).expect("a pool");
+    let pool = PostgresConfig::new(database.url()).pool("aggregator.test", CONNECTIONS).expect("a pool");
     PostgresStore::migrate(&pool).await.expect("tables");
+    // All of them are there before the first call, or calls would queue for the first one.
+    let connections = (0..CONNECTIONS).map(|_| pool.acquire());
+    drop(futures::future::try_join_all(connections).await.expect("connections"));
     let clock = Arc::new(ManualClock::new());
     let store = PostgresStore::on_clock(pool, Arc::clone(&clock) as _);
     store.make_days(&TimeZone::UTC).await.expect("days");
@@ -334,16 +345,15 @@ async fn of_many_grants_refused_at_once_five_learn_why_although_redis_is_flushed
     let (hub, _database) = on_postgres(&stage, &redis).await;
     let mut codes: BTreeMap<String, u32> = BTreeMap::new();
     for round in 0..4 {
-        // Two queries of one person: the lock of a query alone would not put them in a row.
-        let views =
-            (0..50).map(|number| present(&stage, &hub, [0, 3][usize::from(number % 2)], round * 50 + number));
+        // Of as many queries, none of them there: no lock of a query puts them in a row.
+        let views = (0..50).map(|number| present(&stage, &hub, 33 + 3 * number, round * 50 + number));
         for code in futures::future::join_all(views).await {
             let code = code.split(' ').next().expect("a word").to_owned();
             *codes.entry(code).or_default() += 1;
         }
         redis.ask::<()>(&["FLUSHALL"]).await;
     }
-    let expected = [(Code::DEVICE_MISMATCH, MAX_REFUSED), (Code::VIEW_LOCKED, 200 - MAX_REFUSED)];
+    let expected = [(Code::QUERY_NOT_FOUND, MAX_REFUSED), (Code::VIEW_LOCKED, 200 - MAX_REFUSED)];
     assert_eq!(codes, expected.map(|(code, count)| (code.to_string(), count)).into());
     stage.stop().await;
 }
@@ -418,5 +428,49 @@ async fn no_key_outlives_its_use_and_none_names_a_person() {
         }
     }
     assert_eq!(kinds.keys().collect::<Vec<_>>(), ["denied", "rate", "status"]);
+    stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_without_a_url() {
+    let stage = Stage::start().await;
+    let redis = RedisServer::start().await;
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let mut config = stage.aggregator_config();
+    config.redis.url_file = file.path().to_owned();
+    config.redis.timeout_ms = 1_000;
+    let start = async |url: &str, lifecycle: &mut Lifecycle| {
+        std::fs::write(file.path(), url).expect("written");
+        let secrets = Secrets {
+            signing_key: sample::keys::signing(&PartyName::hub()),
+            subject_key: SubjectKey::ephemeral(),
+            redis: config.redis.url().expect("readable"),
+        };
+        aggregator::start(config.clone(), secrets, lifecycle).await
+    };
+    let mut lifecycle = Lifecycle::new();
+    let failed = start("127.0.0.1 with hunter2", &mut lifecycle).await.err().expect("no URL");
+    assert_eq!(failed.exit(), Exit::Config);
+    assert!(
+        failed.to_string().contains("redis.url_file") && !failed.to_string().contains("hunter2"),
+        "{failed}"
+    );
+
+    let running = start(&redis.url(), &mut lifecycle).await.expect("started");
+    let Reference { upstream, query } = stage.reference(0);
+    let url = format!("http://{}/v1/upstreams/{upstream}/queries/{query}", running);
+    assert_eq!(
+        plumbing::http::client(None)
+            .expect("no file can be wrong")
+            .get(url)
+            .send()
+            .await
+            .expect("an answer")
+            .status(),
+        404
+    );
+    let keys: Vec<String> = redis.ask(&["KEYS", "*"]).await;
+    assert_eq!(keys, [format!("cardquery:rate:{upstream}")]);
+    lifecycle.stop(Duration::from_secs(20)).await;
     stage.stop().await;
 }

@@ -59,6 +59,11 @@ impl Stage {
         sample::keys::signing(&PartyName::upstream(&self.world.upstream))
     }
 
+    /// Settings of a whole aggregator on this broker.
+    pub(crate) fn aggregator_config(&self) -> Config {
+        self.world.aggregator_config(&Plan::new()).expect("settings")
+    }
+
     /// A hub with an empty store in memory, whose upstreams may send `burst` requests at once.
     pub(crate) fn hub(&self, redis: Option<(&str, Patience)>, burst: u32) -> TestHub<MemoryStore> {
         let clock = Arc::new(ManualClock::new());
