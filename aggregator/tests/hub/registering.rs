@@ -137,7 +137,7 @@ async fn a_record_that_is_read_again_asks_nobody_again() {
         watermarks: Watermarks::new(kafka).expect("a client"),
         key: signing_key(HUB),
         subjects: SubjectKey::ephemeral(),
-        first_line: FirstLine::new(None, config.limits.rate()),
+        first_line: Arc::new(FirstLine::new(None, config.limits.rate())),
         policy: config.policy.policy().expect("a policy"),
         window: config.window.window().expect("a window"),
         outbox: Arc::new(Notify::new()),
