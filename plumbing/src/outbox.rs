@@ -13,6 +13,7 @@
 //! Each row is marked when its own answer comes, and more rows are leased meanwhile: a partition without a leader holds
 //! up its own rows only.
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::future::Future;
 use std::sync::Arc;
@@ -32,9 +33,10 @@ const LEASE_MAX: usize = 1_000;
 /// Most rows that wait for their answers. librdkafka's queue holds far more, so it never is the brake; and a partition
 /// without a leader takes long to fill this.
 const IN_FLIGHT_MAX: usize = 10_000;
-/// Longer than the producer's `message.timeout.ms`: no row is leased again while its record can
-/// still be written.
-const LEASE: Duration = Duration::from_secs(180);
+/// How soon the rows of a process that was killed come again.
+const LEASE: Duration = Duration::from_secs(10);
+/// As long as a record may still be written, its row is not leased to others: a broker may take longer than a lease.
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// Calls in a row that may fail at the store before the relay gives up.
 const STORE_FAILURES_MAX: u32 = 10;
 
@@ -49,6 +51,9 @@ pub trait Outbox: Send + Sync + 'static {
         max: usize,
         lease: Duration,
     ) -> impl Future<Output = Result<Vec<Leased>, OutboxError>> + Send;
+
+    /// Prolongs the lease of these rows: from now on `lease`.
+    fn renew(&self, ids: &[u64], lease: Duration) -> impl Future<Output = Result<(), OutboxError>> + Send;
 
     /// Kafka has the records of these rows.
     fn published(&self, ids: &[u64]) -> impl Future<Output = Result<(), OutboxError>> + Send;
@@ -125,6 +130,8 @@ async fn relay_into<O: Outbox, S: Sink>(
 ) -> Result<(), RelayError> {
     let send = async |Leased { id, record }: Leased| (id, sink.send(record).await);
     let mut in_flight = FuturesUnordered::new();
+    let mut held = BTreeSet::new();
+    let mut renew_at = Instant::now();
     let mut marks = Marks::default();
     let mut failures = 0;
     let (mut due, mut look_at, mut rest_until) = (true, Instant::now(), Instant::now());
@@ -141,6 +148,10 @@ async fn relay_into<O: Outbox, S: Sink>(
             called = marks.settle(outbox).await;
             due |= news && called.is_ok();
         }
+        if called.is_ok() && !resting && !held.is_empty() && Instant::now() >= renew_at {
+            called = outbox.renew(&held.iter().copied().collect::<Vec<_>>(), LEASE).await;
+            renew_at = Instant::now() + RENEW_EVERY;
+        }
         let room = LEASE_MAX.min(IN_FLIGHT_MAX - in_flight.len());
         if called.is_ok() && !resting && due && !stopping && room > 0 {
             look_at = Instant::now() + idle;
@@ -148,6 +159,10 @@ async fn relay_into<O: Outbox, S: Sink>(
             called = outbox.lease(room, LEASE).await.map(|rows| {
                 // A full lease is followed by the next one.
                 due = rows.len() == room;
+                if held.is_empty() {
+                    renew_at = Instant::now() + RENEW_EVERY;
+                }
+                held.extend(rows.iter().map(|row| row.id));
                 in_flight.extend(rows.into_iter().map(&send));
                 failures = 0;
             });
@@ -169,8 +184,10 @@ async fn relay_into<O: Outbox, S: Sink>(
         tokio::select! {
             biased;
             Some((id, outcome)) = in_flight.next() => {
+                held.remove(&id);
                 marks.take(id, outcome, &mut dead);
                 while let Some(Some((id, outcome))) = in_flight.next().now_or_never() {
+                    held.remove(&id);
                     marks.take(id, outcome, &mut dead);
                 }
             }
@@ -178,6 +195,7 @@ async fn relay_into<O: Outbox, S: Sink>(
             () = wake.notified(), if may_lease => due = true,
             () = tokio::time::sleep_until(look_at), if may_lease => due = true,
             () = tokio::time::sleep_until(rest_until), if resting => due = true,
+            () = tokio::time::sleep_until(renew_at), if !resting && !held.is_empty() => {}
             () = shutdown.cancelled(), if !stopping => {}
         }
     }

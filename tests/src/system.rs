@@ -6,6 +6,8 @@
 
 mod asking;
 mod estate;
+mod joining;
+mod registry;
 mod remains;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use schemas::acls::User;
 use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
+pub use self::asking::Asker;
 use self::remains::Remains;
 use crate::console_consumer::{ConsoleRecord, console_records, java_properties};
 use crate::process::ChildProcess;
@@ -44,11 +47,18 @@ pub struct Setup {
     pub banks: BTreeSet<&'static str>,
     /// Processes that are not started, by name, for example `bank-taihe`.
     pub without: BTreeSet<&'static str>,
+    /// A Redis of the test's own, in the place of the stack's.
+    pub redis: Option<String>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { window: Duration::from_secs(20), banks: BTreeSet::new(), without: BTreeSet::new() }
+        Self {
+            window: Duration::from_secs(20),
+            banks: BTreeSet::new(),
+            without: BTreeSet::new(),
+            redis: None,
+        }
     }
 }
 
@@ -70,7 +80,10 @@ impl System {
     /// When there is no stack, or a process is not ready in time.
     pub async fn start(setup: Setup) -> Self {
         let stack = Stack::from_variables(|name| std::env::var(name).ok());
-        let stack = stack.unwrap_or_else(|error| panic!("{error}: {HOW_TO_START}"));
+        let mut stack = stack.unwrap_or_else(|error| panic!("{error}: {HOW_TO_START}"));
+        if let Some(redis) = setup.redis {
+            stack.redis = redis.into();
+        }
         let folder = tempfile::tempdir().expect("the temporary directory is writable");
         let mut plan = Plan {
             prefix: format!("t{:012x}", rand::random::<u64>() >> 16),

@@ -456,9 +456,9 @@ async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_wit
         "{failed}"
     );
 
-    let addr = start(&redis.url(), &mut lifecycle).await.expect("started");
+    let running = start(&redis.url(), &mut lifecycle).await.expect("started");
     let Reference { upstream, query } = stage.reference(0);
-    let url = format!("http://{addr}/v1/upstreams/{upstream}/queries/{query}");
+    let url = format!("http://{}/v1/upstreams/{upstream}/queries/{query}", running);
     assert_eq!(reqwest::get(url).await.expect("an answer").status(), 404);
     let keys: Vec<String> = redis.ask(&["KEYS", "*"]).await;
     assert_eq!(keys, [format!("cardquery:rate:{upstream}")]);

@@ -38,6 +38,10 @@ impl<S: Store> Outbox for HubOutbox<S> {
         Ok(leased)
     }
 
+    async fn renew(&self, ids: &[u64], lease: Duration) -> Result<(), OutboxError> {
+        self.0.store.outbox_renewed(ids, lease).await.map_err(failed)
+    }
+
     async fn published(&self, ids: &[u64]) -> Result<(), OutboxError> {
         self.0.store.outbox_published(ids).await.map_err(failed)
     }

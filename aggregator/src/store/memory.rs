@@ -200,6 +200,17 @@ impl Store for MemoryStore {
         Ok(leased)
     }
 
+    async fn outbox_renewed(&self, ids: &[u64], lease: Duration) -> StoreResult<()> {
+        let until = self.clock.now() + lease;
+        let mut tables = self.tables.lock().await;
+        for id in ids {
+            if let Some(leasable) = tables.outbox.get_mut(id) {
+                leasable.leased_until = until;
+            }
+        }
+        Ok(())
+    }
+
     async fn outbox_published(&self, ids: &[u64]) -> StoreResult<()> {
         let mut tables = self.tables.lock().await;
         for id in ids {

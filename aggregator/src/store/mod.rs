@@ -233,6 +233,9 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
     ) -> impl Future<Output = StoreResult<Vec<LeasedRow>>> + Send;
 
+    /// Prolongs leases: from now on `lease`.
+    fn outbox_renewed(&self, ids: &[u64], lease: Duration) -> impl Future<Output = StoreResult<()>> + Send;
+
     /// Deletes rows that were produced and acknowledged.
     fn outbox_published(&self, ids: &[u64]) -> impl Future<Output = StoreResult<()>> + Send;
 

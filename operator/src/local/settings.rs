@@ -186,8 +186,7 @@ impl Site<'_> {
     }
 
     fn registry(&self, part: &Part) -> Value {
-        let roots: Vec<String> =
-            sample::keys::roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect();
+        let roots = roots();
         match part {
             Part::Aggregator | Part::Notifier => json!({ "roots": roots, "allow_sample_roots": true }),
             Part::Producer(_) | Part::Connector(_) => json!({
@@ -239,9 +238,14 @@ pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
         ),
         ("cluster", json!({ "replication_factor": replicas, "min_insync_replicas": replicas.min(2) })),
         ("parties", json!({ "upstreams": texts(plan.upstreams()), "banks": texts(plan.banks()) })),
+        ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
         ("users", json!({ "passwords_dir": stack.passwords })),
     ];
     render(settings.into_iter())
+}
+
+fn roots() -> Vec<String> {
+    sample::keys::roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect()
 }
 
 fn texts(ids: Vec<impl ToString>) -> Vec<String> {

@@ -29,8 +29,13 @@ pub fn roots() -> Vec<VerifyingKey> {
     root_keys().iter().map(SigningKey::public).collect()
 }
 
+/// What the key file of a root holds; there are three.
+pub fn root_seeds() -> [[u8; 32]; 3] {
+    ROOTS.map(|root| seed(root, "sign"))
+}
+
 pub(super) fn root_keys() -> [SigningKey; 3] {
-    ROOTS.map(|root| SigningKey::from_seed(&seed(root, "sign")))
+    root_seeds().map(|seed| SigningKey::from_seed(&seed))
 }
 
 fn seed(party: &str, key_use: &str) -> [u8; 32] {

@@ -9,6 +9,7 @@ use crate::kafka::Refusal;
 struct Store {
     waiting: Mutex<BTreeMap<u64, OutRecord>>,
     leased: Mutex<BTreeMap<u64, OutRecord>>,
+    renewed: Mutex<BTreeMap<u64, Instant>>,
     published: Mutex<BTreeSet<u64>>,
     parked: Mutex<BTreeMap<u64, &'static str>>,
     broken_leases: Mutex<u32>,
@@ -59,6 +60,16 @@ impl Outbox for Store {
             }
         }
         Ok(rows)
+    }
+
+    async fn renew(&self, ids: &[u64], lease: Duration) -> Result<(), OutboxError> {
+        let mut renewed = self.renewed.lock().expect("not poisoned");
+        for id in ids {
+            assert!(self.leased.lock().expect("not poisoned").contains_key(id), "row {id} is not leased");
+            let until = Instant::now() + lease;
+            assert!(renewed.insert(*id, until) < Some(until), "a lease is not cut short");
+        }
+        Ok(())
     }
 
     async fn published(&self, ids: &[u64]) -> Result<(), OutboxError> {
@@ -278,4 +289,22 @@ async fn a_mark_that_the_store_did_not_take_is_made_again() {
     relay_for(&store, &broker, 3 * IDLE).await.expect("orderly");
     assert_eq!(store.published(), [0]);
     assert_eq!(*broker.sent.lock().expect("not poisoned"), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_lease_of_a_row_in_flight_is_renewed_before_it_is_over() {
+    let store = Store::with(&["slow"]);
+    let broker = Broker { wait: LEASE * 4, ..Broker::default() };
+    let (wake, shutdown) = (Notify::new(), CancellationToken::new());
+    let watch = async {
+        let leased_at = Instant::now();
+        while store.published().is_empty() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let renewed = store.renewed.lock().expect("not poisoned").get(&0).copied();
+            assert!(renewed.unwrap_or(leased_at + LEASE) > Instant::now());
+        }
+        shutdown.cancel();
+    };
+    tokio::join!(relay_into(&store, &broker, &wake, IDLE, &shutdown), watch).0.expect("orderly");
+    assert_eq!(*broker.sent.lock().expect("not poisoned"), ["slow"]);
 }

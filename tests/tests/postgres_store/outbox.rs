@@ -1,10 +1,10 @@
 //! The outbox under several relays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aggregator::store::{Clock as _, OutboxRow, Outgoing, PostgresStore, Store as _, Tx as _};
-use futures::future::join_all;
+use aggregator::store::{Clock as _, LeasedRow, OutboxRow, Outgoing, PostgresStore, Store as _, Tx as _};
 use schemas::ids::Reference;
 
 use crate::stand::{Stand, bank, query};
@@ -23,17 +23,15 @@ async fn enqueue(store: &PostgresStore, rows: Vec<OutboxRow>) {
     tx.commit().await.expect("committed");
 }
 
-/// Publishes until nothing is left; returns what it published, in its order.
-async fn relay(store: &PostgresStore) -> Vec<(u64, OutboxRow)> {
-    let mut published = Vec::new();
+/// Publishes until nothing is left. Between its lease and its deletion a row is noted in `log`.
+async fn relay(store: &PostgresStore, log: &Mutex<Vec<LeasedRow>>) {
     while store.outbox_depth().await.expect("read") != (0, 0) {
         let rows = store.lease_outbox(20, LEASE).await.expect("leased");
         let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();
-        published.extend(rows.into_iter().map(|row| (row.id, row.row)));
+        log.lock().expect("not poisoned").extend(rows);
         tokio::task::yield_now().await;
         store.outbox_published(&ids).await.expect("published");
     }
-    published
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,19 +42,23 @@ async fn three_relays_publish_every_row_once_and_a_querys_rows_in_order() {
     for place in 0..ROWS {
         enqueue(&stand.store, references.iter().map(|reference| cancel(reference, place)).collect()).await;
     }
-    let relays = join_all((0..3).map(|_| relay(&stand.store))).await;
-    let all: Vec<(u64, OutboxRow)> = relays.into_iter().flatten().collect();
-    let ids: BTreeSet<u64> = all.iter().map(|(id, _)| *id).collect();
-    assert_eq!((all.len(), ids.len()), (QUERIES * usize::from(ROWS), QUERIES * usize::from(ROWS)));
-    // A row is leased only when the older ones of its query are gone, so their ids tell the order of publishing.
-    let mut of_query: BTreeMap<&Reference, Vec<(u64, &OutboxRow)>> = BTreeMap::new();
-    for (id, row) in &all {
-        of_query.entry(&row.reference).or_default().push((*id, row));
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let relays = [(); 3].map(|()| {
+        let (store, log) = (stand.store.clone(), Arc::clone(&log));
+        tokio::spawn(async move { relay(&store, &log).await })
+    });
+    for relay in relays {
+        relay.await.expect("no panic");
     }
-    for (reference, mut rows) in of_query {
-        rows.sort_by_key(|(id, _)| *id);
+    let log = log.lock().expect("not poisoned");
+    let mut of_query: BTreeMap<&Reference, Vec<&OutboxRow>> = BTreeMap::new();
+    for leased in log.iter() {
+        of_query.entry(&leased.row.reference).or_default().push(&leased.row);
+    }
+    assert_eq!(of_query.len(), QUERIES);
+    for (reference, rows) in of_query {
         let expected: Vec<OutboxRow> = (0..ROWS).map(|place| cancel(reference, place)).collect();
-        assert_eq!(rows.into_iter().map(|(_, row)| row.clone()).collect::<Vec<_>>(), expected);
+        assert_eq!(rows, expected.iter().collect::<Vec<_>>());
     }
 }
 

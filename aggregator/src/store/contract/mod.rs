@@ -372,6 +372,11 @@ async fn outbox_rows_are_leased_to_one_and_in_order_within_a_query<S: Store>(
     assert_eq!(rows().await?.into_iter().map(|(_, row)| row).collect::<Vec<_>>(), [notice(&one)]);
     store.outbox_released(&[first[1].0]).await?;
     assert_eq!(rows().await?, [first[1].clone()], "given back");
+    clock.advance(LEASE / 2);
+    store.outbox_renewed(&[first[1].0, first[0].0], LEASE).await?;
+    clock.advance(LEASE / 2);
+    let again = rows().await?;
+    assert_eq!(again.iter().map(|(_, row)| row.clone()).collect::<Vec<_>>(), [notice(&one)], "not renewed");
     clock.advance(LEASE);
     assert_eq!(rows().await?.len(), 2, "the leases are over");
     assert_eq!(store.outbox_depth().await?, (2, 0));

@@ -236,6 +236,10 @@ impl Store for PostgresStore {
         outbox::lease(&self.pool, max, lease, self.time.given()).await
     }
 
+    async fn outbox_renewed(&self, ids: &[u64], lease: Duration) -> StoreResult<()> {
+        outbox::renewed(&self.pool, ids, lease, self.time.given()).await
+    }
+
     async fn outbox_published(&self, ids: &[u64]) -> StoreResult<()> {
         outbox::published(&self.pool, ids).await
     }

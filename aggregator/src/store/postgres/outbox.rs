@@ -29,6 +29,10 @@ const LEASE: &str = "
     FROM free WHERE outbox.id = free.id
     RETURNING outbox.id, upstream, query_id, kind, event, bank";
 
+const RENEWED: &str = "
+    UPDATE outbox SET leased_until = coalesce($2, clock_timestamp()) + $3 * interval '1 millisecond'
+    WHERE id = ANY($1)";
+
 const PUBLISHED: &str = "DELETE FROM outbox WHERE id = ANY($1)";
 
 const RELEASED: &str = "UPDATE outbox SET leased_until = NULL WHERE id = ANY($1)";
@@ -83,7 +87,7 @@ pub(super) async fn lease(
     let rows = sqlx::query(LEASE)
         .bind(i64::try_from(max).unwrap_or(i64::MAX))
         .bind(now)
-        .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
+        .bind(millis(lease))
         .fetch_all(pool)
         .await?;
     let mut leased = rows.iter().map(leased).collect::<StoreResult<Vec<_>>>()?;
@@ -96,6 +100,16 @@ fn leased(row: &PgRow) -> StoreResult<LeasedRow> {
     let id: i64 = row.try_get("id")?;
     let message = decode(row.try_get("kind")?, row.try_get("event")?, row.try_get("bank")?)?;
     Ok(LeasedRow { id: id.cast_unsigned(), row: OutboxRow { reference: reference(row)?, message } })
+}
+
+pub(super) async fn renewed(
+    pool: &PgPool,
+    ids: &[u64],
+    lease: Duration,
+    now: Option<Stamp>,
+) -> StoreResult<()> {
+    sqlx::query(RENEWED).bind(signed(ids)).bind(now).bind(millis(lease)).execute(pool).await?;
+    Ok(())
 }
 
 pub(super) async fn published(pool: &PgPool, ids: &[u64]) -> StoreResult<()> {
@@ -116,6 +130,10 @@ pub(super) async fn parked(pool: &PgPool, id: u64, code: &str, now: Option<Stamp
 pub(super) async fn depth(pool: &PgPool) -> StoreResult<(u64, u64)> {
     let (waiting, parked): (i64, i64) = sqlx::query_as(DEPTH).fetch_one(pool).await?;
     Ok((waiting.cast_unsigned(), parked.cast_unsigned()))
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 fn signed(ids: &[u64]) -> Vec<i64> {
