@@ -154,7 +154,9 @@ async fn state_is_folded_from_one_partition_only() {
 async fn catching_up_has_a_limit() {
     let stand = Stand::new(&[("things", 1)]);
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let step = move |(): &mut (), _| drop(wait.recv());
+    let step = move |(): &mut (), _| {
+        let _ = wait.recv();
+    };
     let kafka = stand.kafka();
     let fold = Fold::start(&kafka, "things".into(), (), step, CancellationToken::new());
     let fold = soon("the start", fold).await.expect("readable");
