@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use plumbing::http::MutualTls;
 use schemas::ids::{BankId, UpstreamId};
-use schemas::topics::Topics;
 use serde_json::{Value, json};
 
 use super::plan::{Part, Plan};

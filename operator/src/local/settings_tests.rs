@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use plumbing::config::Settings as _;
+use schemas::topics::Topics;
 
 use super::super::ports;
 use super::*;
