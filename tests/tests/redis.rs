@@ -10,7 +10,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aggregator::config::Secrets;
+use aggregator::config::{Secrets, StoreKind};
 use aggregator::domain::refusals::MAX_REFUSED;
 use aggregator::domain::subject::SubjectKey;
 use aggregator::store::contract::ManualClock;
@@ -437,6 +437,7 @@ async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_wit
     let redis = RedisServer::start().await;
     let file = tempfile::NamedTempFile::new().expect("a file");
     let mut config = stage.aggregator_config();
+    config.store = StoreKind::Memory;
     config.redis.url_file = file.path().to_owned();
     config.redis.timeout_ms = 1_000;
     let start = async |url: &str, lifecycle: &mut Lifecycle| {
