@@ -124,22 +124,30 @@ impl Config {
     /// # Errors
     /// Everything that is wrong with them.
     pub fn source(&self) -> Result<Several, Faults> {
-        let mut faults = Vec::new();
-        if self.source.is_empty() {
-            faults.push("source: at least one is needed".to_owned());
-        }
+        let mut faults = self.source_faults();
         let mut parts = Vec::new();
-        for (index, source) in self.source.iter().enumerate() {
-            match SqlSource::new(source.sql.clone(), source.covers.clone()) {
-                Ok(sql) => parts.push(Part { covers: source.covers.clone(), source: Arc::new(sql) }),
-                Err(error) => {
-                    faults.extend(
-                        error.to_string().lines().map(|fault| format!("source[{index}].sql.{fault}")),
-                    );
+        // What is wrong with the settings themselves is known already.
+        if faults.is_empty() {
+            for (index, source) in self.source.iter().enumerate() {
+                match SqlSource::new(source.sql.clone(), source.covers.clone()) {
+                    Ok(sql) => parts.push(Part { covers: source.covers.clone(), source: Arc::new(sql) }),
+                    Err(error) => faults.push(format!("source[{index}].sql.{error}")),
                 }
             }
         }
         Faults::check(faults).map(|()| Several::new(parts))
+    }
+
+    /// What is wrong with the internal sources and can be seen without reading a file or asking one.
+    fn source_faults(&self) -> Vec<String> {
+        if self.source.is_empty() {
+            return vec!["source: at least one is needed".to_owned()];
+        }
+        let faults = |(index, source): (usize, &SourceConfig)| {
+            let faults = source.sql.faults();
+            faults.into_iter().map(move |fault| format!("source[{index}].sql.{fault}"))
+        };
+        self.source.iter().enumerate().flat_map(faults).collect()
     }
 
     /// Checks what types cannot, all of it at once.
@@ -183,13 +191,17 @@ impl Settings for Config {
 
     fn validate(&self) -> Result<(), Faults> {
         let mut faults = self.check().err().map_or_else(Vec::new, Faults::into_lines);
-        faults.extend(self.source().err().map_or_else(Vec::new, Faults::into_lines));
+        faults.extend(self.source_faults());
         Faults::check(faults)
     }
 
     fn secret_faults(&self) -> Vec<String> {
         let mut faults = Secrets::faults(self);
         faults.extend(self.kafka.secret_faults());
+        let address = |(index, source): (usize, &SourceConfig)| {
+            Some(format!("source[{index}].sql.{}", source.sql.address_fault()?))
+        };
+        faults.extend(self.source.iter().enumerate().filter_map(address));
         faults
     }
 }

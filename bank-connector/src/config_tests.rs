@@ -112,3 +112,19 @@ fn a_password_in_an_address_does_not_print() {
     let printed = format!("{config:?}");
     assert!(!printed.contains("hunter2"), "{printed}");
 }
+
+#[test]
+fn an_address_in_a_file_is_looked_at_when_secrets_are_and_not_before() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("core.url");
+    let mut source: SourceConfig = toml::from_str(SOURCE).expect("reads");
+    source.sql.url.clear();
+    source.sql.url_file = Some(path.clone());
+    assert_eq!(source.sql.faults(), Vec::<String>::new());
+    assert!(source.sql.address_fault().expect("no file").starts_with("url_file: "));
+    std::fs::write(&path, "mysql://core:hunter2@host/db").expect("written");
+    let fault = source.sql.address_fault().expect("another database");
+    assert_eq!(fault, "url: only sqlite: and postgres: are supported");
+    std::fs::write(&path, "postgres://core:hunter2@host/db").expect("written");
+    assert_eq!(source.sql.address_fault(), None);
+}

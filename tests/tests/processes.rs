@@ -2,15 +2,18 @@
 
 use std::time::Duration;
 
+use cardquery::local::plan::Part;
 use cardquery_tests::console_consumer::ConsoleRecord;
 use cardquery_tests::process::ChildProcess;
 use cardquery_tests::system::{Setup, System};
 use plumbing::kafka::{KafkaConfig, OutRecord, Producer};
 use prost::Message;
 use schemas::acls::User;
-use schemas::ids::QueryId;
+use schemas::ids::{BankId, QueryId};
 use schemas::wire::{self, BankOutcome, QueryState, event_record, sms_record};
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use sqlx::{Connection, PgConnection};
 
 const WITHIN: Duration = Duration::from_secs(120);
 
@@ -99,18 +102,49 @@ async fn what_a_killed_aggregator_had_taken_is_finished_by_another_one() {
 #[should_panic(expected = "1 dead letters")]
 async fn a_system_that_leaves_a_dead_letter_behind_fails_its_test() {
     let system = System::start(Setup { banks: ["anhe"].into(), ..Setup::default() }).await;
-    let user = User::Bank("anhe".parse().expect("an id"));
+    let bank: BankId = "anhe".parse().expect("an id");
+    put_junk(&system, &User::Bank(bank.clone()), system.local.topics().reply(&bank)).await;
+}
+
+/// The harness itself: it sees what nobody works on, and that somebody does again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_outbox_holds_and_what_a_group_has_not_read_are_left_until_the_services_are_back() {
+    let mut system = System::start(Setup { banks: ["anhe"].into(), ..Setup::default() }).await;
+    system.settle().await;
+    assert_eq!(system.terminate("notifier").await, 0);
+    assert_eq!(system.terminate("aggregator").await, 0);
+    let url = system.local.database_url(&Part::Aggregator).expect("it has a database");
+    let mut session = PgConnection::connect(url.expose_secret()).await.expect("connected");
+    let row = "INSERT INTO outbox (upstream, query_id, kind, event) VALUES ('wallet', gen_random_uuid(), 'event', '')";
+    sqlx::query(row).execute(&mut session).await.expect("inserted");
+    let (notices, notifier) = (system.local.topics().notice(), system.local.topics().group("notifier"));
+    put_junk(&system, &User::Aggregator, notices.clone()).await;
+
+    let remains = system.remains().await;
+    assert_eq!((remains.outbox, remains.dead_letters), (1, 0));
+    let lag: Vec<_> = remains.lag.iter().map(|(group, topic, _, left)| (group, topic, *left)).collect();
+    assert_eq!(lag, [(&notifier, &notices, 1)]);
+
+    sqlx::query("DELETE FROM outbox").execute(&mut session).await.expect("deleted");
+    session.close().await.expect("closed");
+    system.expect_dead_letters(1);
+    for name in ["notifier", "aggregator"] {
+        system.spawn(name);
+        system.ready(name).await;
+    }
+    system.settle().await;
+    system.finish();
+}
+
+/// A record that nobody can read, in a topic that `user` may write.
+async fn put_junk(system: &System, user: &User, topic: String) {
+    let stack = &system.local.stack;
     let kafka = KafkaConfig {
-        properties: system.local.stack.client(&user.to_string()).expect("its password"),
-        ..KafkaConfig::new(&system.local.stack.brokers, "cardquery.test")
+        properties: stack.client(&user.to_string()).expect("its password"),
+        ..KafkaConfig::new(&stack.brokers, "cardquery.test")
     };
-    let junk = OutRecord {
-        topic: system.local.topics().reply(&"anhe".parse().expect("an id")),
-        key: None,
-        value: b"not a reply".to_vec(),
-        headers: Vec::new(),
-    };
-    Producer::new(&kafka).expect("a producer").send(junk).await.expect("a bank may write its own topic");
+    let junk = OutRecord { topic, key: None, value: b"junk".to_vec(), headers: Vec::new() };
+    Producer::new(&kafka).expect("a producer").send(junk).await.expect("acknowledged");
 }
 
 #[tokio::test(flavor = "multi_thread")]

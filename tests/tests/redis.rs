@@ -449,7 +449,7 @@ async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_wit
         aggregator::start(config.clone(), secrets, lifecycle).await
     };
     let mut lifecycle = Lifecycle::new();
-    let failed = start("127.0.0.1 with hunter2", &mut lifecycle).await.err().expect("no URL");
+    let failed = start("127.0.0.1 with hunter2", &mut lifecycle).await.expect_err("no URL");
     assert_eq!(failed.exit(), Exit::Config);
     assert!(
         failed.to_string().contains("redis.url_file") && !failed.to_string().contains("hunter2"),

@@ -123,6 +123,13 @@ pub fn viewed(reference: &Reference, nonce: Nonce, grant: Digest, at: UnixMillis
     })
 }
 
+/// A grant was refused and counted against its person; `reference` is what the grant names, there or not.
+pub fn grant_refused(reference: &Reference, grant: Digest, code: Code, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "grant-refused", &format!("grant-refused/{grant}"), |fields| {
+        fields.bytes(&grant.0).text(code.as_str()).time(at)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -188,6 +195,7 @@ mod tests {
             withdrawn(&reference(), UnixMillis(5)),
             viewed(&reference(), Nonce([1; 16]), Digest([2; 32]), UnixMillis(6)),
             finalised(&reference(), &report(false), &coverage, 12),
+            grant_refused(&reference(), Digest([2; 32]), Code::DEVICE_MISMATCH, UnixMillis(6)),
         ];
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
         assert_eq!(
@@ -198,6 +206,7 @@ mod tests {
                 "5ea1b20fff7bc542aa8360c47beb1f05 d782f9e96a6048a0",
                 "b762de65d5c4ffe04f8d5ba2a361cc6e f87ff5f3bc2955fa",
                 "585a3d92d58aea1bfedeb1781a41bad5 98d183b883370513",
+                "0f8c38b1e88baabd92fbe58e3286ee33 d788521ebc078468",
             ]
         );
     }

@@ -127,6 +127,7 @@ impl<S: Store> Hub<S> {
                 if refused > MAX_REFUSED {
                     return Err(Code::VIEW_LOCKED.into());
                 }
+                tx.leaf(audit::grant_refused(&grant.reference, presented.digest, code, now)).await?;
                 tx.commit().await?;
                 Err(Denied { code, locks: refused == MAX_REFUSED })
             }

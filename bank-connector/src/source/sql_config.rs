@@ -183,6 +183,14 @@ impl SqlConfig {
         faults
     }
 
+    /// Why the address cannot be read from where it is said to stand, without a word of it.
+    pub(crate) fn address_fault(&self) -> Option<String> {
+        // What is said wrongly is among the other faults.
+        self.said().check().ok()?;
+        let url = self.said().read();
+        url.and_then(|url| Database::of(&url)).err().map(|error| error.to_string())
+    }
+
     pub(super) fn said(&self) -> Said<'_> {
         Said { url: &self.url, file: self.url_file.as_ref(), env: self.url_env.as_deref() }
     }

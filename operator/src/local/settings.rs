@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use plumbing::http::MutualTls;
 use schemas::ids::{BankId, UpstreamId};
-use schemas::topics::Topics;
 use serde_json::{Value, json};
 
 use super::plan::{Part, Plan};
@@ -178,7 +177,6 @@ impl Site<'_> {
         let user = part.user().to_string();
         json!({
             "brokers": self.stack.brokers,
-            "client_id": client_id(&self.plan.topics(), part),
             "session_timeout_ms": 6_000,
             "properties": self.stack.sasl(&user),
             "property_files": { "sasl.password": self.stack.password_file(&user) },
@@ -208,16 +206,6 @@ impl Site<'_> {
 
     fn open_regions(&self) -> Vec<&String> {
         self.plan.sample.upstreams.iter().flat_map(|upstream| &upstream.regions).collect()
-    }
-}
-
-/// A reader that assigns itself partitions names the group that its user may read: see `schemas::acls`.
-fn client_id(topics: &Topics, part: &Part) -> String {
-    match part {
-        Part::Aggregator => topics.group("aggregator"),
-        Part::Notifier => topics.group("notifier"),
-        Part::Producer(upstream) => topics.group(&format!("producer.{upstream}")),
-        Part::Connector(bank) => topics.connector_group(bank),
     }
 }
 

@@ -1,5 +1,8 @@
 use std::path::Path;
 
+use plumbing::config::Settings as _;
+use schemas::topics::Topics;
+
 use super::super::ports;
 use super::*;
 
@@ -42,19 +45,24 @@ fn every_process_takes_its_settings_and_is_the_user_whose_group_it_names() {
     for (part, path) in rendered(folder.path()) {
         let kafka = match &part {
             Part::Aggregator => {
-                let defaults = aggregator::config::DEFAULTS;
-                let config: aggregator::Config =
-                    plumbing::config::load(defaults, Some(&path), "NOTHING").expect("settings");
+                let config = aggregator::Config::load(Some(&path)).expect("settings");
+                config.validate().expect("usable");
                 config.kafka
             }
-            Part::Notifier => notifier::Config::load(Some(&path)).expect("settings").kafka,
+            Part::Notifier => {
+                let config = notifier::Config::load(Some(&path)).expect("settings");
+                config.validate().expect("usable");
+                config.kafka
+            }
             Part::Producer(_) => {
                 let config = producer::Config::load(Some(&path)).expect("settings");
+                let config = producer::Config { dev: true, ..config };
                 config.validate().expect("usable");
                 config.kafka
             }
             Part::Connector(bank) => {
                 let config = bank_connector::Config::load(Some(&path)).expect("settings");
+                config.validate().expect("usable");
                 assert_eq!(config.bank, *bank);
                 let url = config.source[0].sql.url_file.clone().expect("a file with the address");
                 assert_eq!(url, Path::new(&format!("/stack/run/keys/bank-{bank}.postgres")));

@@ -38,7 +38,9 @@ pub(super) fn decode<T: DeserializeOwned>(mut tree: Node, defaults: &Node, incom
         };
         // What follows from another mistake is told by that one.
         let follows = decoded.mended.iter().any(|mended| mistake.path.is_below(mended));
-        if !follows && !(incomplete && mistake.kind == Kind::Missing) {
+        // What is missing may stand in the file that could not be read.
+        let excused = incomplete && mistake.kind == Kind::Missing;
+        if !(follows || excused) {
             decoded.faults.push(mistake.fault(&tree));
         }
         if !mend::<T>(&mut tree, defaults, &mistake, follows) {

@@ -72,9 +72,9 @@ impl Effective {
             let (text, key) = part.split_once('{').unwrap_or((part, ""));
             name.push_str(text);
             // A key that is missing is told by itself.
-            match self.tree.find(key.trim_end_matches('}')).map(|node| &node.value) {
-                Some(Value::Text(value) | Value::Scalar(toml::Value::String(value))) => name.push_str(value),
-                _ => {}
+            let value = self.tree.find(key.trim_end_matches('}')).map(|node| &node.value);
+            if let Some(Value::Text(value) | Value::Scalar(toml::Value::String(value))) = value {
+                name.push_str(value);
             }
         }
         let path = ["kafka", "client_id"].map(|key| Step::Key(key.to_owned()));

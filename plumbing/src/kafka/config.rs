@@ -304,13 +304,11 @@ fn property_fault(key: &str, value: &str) -> Option<String> {
         return Some(format!("reserved: {reason}"));
     }
     let refused = ClientConfig::new().set(&key, value).create_native_config().err()?;
-    match KafkaError::sorted("configuration", &refused) {
-        KafkaError::Property { text, .. } if is_secret(&key) && text.contains(value) => {
-            Some("librdkafka refuses the value".to_owned())
-        }
-        KafkaError::Property { text, .. } => Some(text),
-        other => Some(other.to_string()),
-    }
+    let refused = KafkaError::sorted("configuration", &refused);
+    let text = if let KafkaError::Property { text, .. } = refused { text } else { refused.to_string() };
+    // librdkafka repeats a value that it does not understand.
+    let tells = is_secret(&key) && text.contains(value);
+    Some(if tells { "librdkafka refuses the value".to_owned() } else { text })
 }
 
 impl fmt::Debug for KafkaConfig {

@@ -1,4 +1,4 @@
-//! A begin that is cancelled half-way (TRAPS C4, sqlx#4385).
+//! A begin that is cancelled half-way (sqlx#4385).
 //!
 //! The pools here have none of the care that `plumbing::postgres` takes when a connection comes back: what is tested is
 //! that the store does not need it.

@@ -1,4 +1,4 @@
-//! The races of TRAPS C12, each run twice: with code that looks right and loses, and with the store's.
+//! The races of a reply with the end of its query, each run twice: with code that looks right and loses, and with the store's.
 //!
 //! Every interleaving is forced: a step is taken when the one before it has ended, or waits for a lock.
 

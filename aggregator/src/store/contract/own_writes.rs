@@ -133,7 +133,7 @@ pub(super) async fn of_leaves_are_kept_once<S: Store>(store: &S) -> StoreResult<
             tx.leaf(leaf).await?;
         }
         tx.commit().await?;
-        assert_eq!(store.leaves(&query.reference).await?, [leaf.clone()]);
+        assert_eq!(store.leaves(&query.reference).await?, std::slice::from_ref(&leaf));
     }
     assert_eq!(store.leaves(&reference()).await?, []);
     Ok(())

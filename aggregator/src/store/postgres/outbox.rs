@@ -1,4 +1,4 @@
-//! Messages that wait to be produced: leased, deleted after the delivery report, never read by an id cursor (TRAPS C1).
+//! Messages that wait to be produced: leased, deleted after the delivery report, never read by an id cursor, which passes over rows that commit late.
 
 use std::time::Duration;
 

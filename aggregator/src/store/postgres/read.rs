@@ -77,7 +77,7 @@ pub(super) struct Found {
 }
 
 /// Locks these queries in id order, then reads them. In one statement the read would be of the snapshot from before the
-/// lock was had (TRAPS C12).
+/// lock was had.
 pub(super) async fn lock(
     connection: &mut PgConnection,
     keys: &Keys<'_>,
