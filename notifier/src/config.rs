@@ -130,21 +130,8 @@ impl Config {
         Duration::from_millis(self.notices.drain_ms)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
-            lease: Duration::from_millis(self.notices.lease_ms),
-        }
-    }
-}
-
-impl Settings for Config {
-    const SERVICE: &'static str = "notifier";
-    const DEFAULTS: &'static str = DEFAULTS;
-    const CLIENT_ID: &'static str = "{prefix}.notifier";
-    const SECRETS: &'static [&'static str] = &["opening_keys"];
-
-    fn validate(&self) -> Result<(), Faults> {
+    /// What is wrong with everything but the gateway, which whoever starts the service may bring along.
+    pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
         match self.store {
             StoreConfig::Postgres => faults.extend(self.postgres.faults()),
@@ -169,6 +156,26 @@ impl Settings for Config {
                 RECORD_WITHIN.as_millis()
             ));
         }
+        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
+        faults
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
+            lease: Duration::from_millis(self.notices.lease_ms),
+        }
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "notifier";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.notifier";
+    const SECRETS: &'static [&'static str] = &["opening_keys"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.faults();
         match (&self.gateway.file, self.dev) {
             (None, _) => faults.push("gateway.file: no SMS gateway is configured".to_owned()),
             (Some(_), false) => {
@@ -176,7 +183,6 @@ impl Settings for Config {
             }
             (Some(_), true) => {}
         }
-        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
         Faults::check(faults)
     }
 

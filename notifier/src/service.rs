@@ -106,7 +106,7 @@ pub async fn start(
     gateway: Arc<dyn Gateway>,
     lifecycle: &mut Lifecycle,
 ) -> Result<Running, StartError> {
-    config.validate()?;
+    Faults::check(config.faults())?;
     match config.store {
         StoreConfig::Memory => {
             start_on(Arc::new(Memory::default()), config, secrets, gateway, lifecycle).await
