@@ -6,11 +6,10 @@ use super::SourceError;
 use super::sql::sorted;
 
 /// A read-only session can be left by a statement, and a pooler may not pass on what makes it one; so the account's own
-/// rights count too. Every user may update `pg_settings`, which changes a session and nothing else: `pg_catalog` does not
-/// count.
+/// rights count too, and a superuser may write every table. Every user may update `pg_settings`, which changes a session
+/// and nothing else: `pg_catalog` does not count.
 const RIGHTS: &str = "
     SELECT current_setting('transaction_read_only') = 'on' AS read_only,
-           (SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user) AS superuser,
            EXISTS (
                SELECT FROM pg_catalog.pg_class AS relation
                JOIN pg_catalog.pg_namespace AS namespace ON namespace.oid = relation.relnamespace
@@ -25,9 +24,6 @@ pub(super) async fn refuse_writers(connection: &mut AnyConnection) -> Result<(),
     let row = sqlx::query(RIGHTS).fetch_one(connection).await.map_err(|error| sorted(&error))?;
     let says = |column| row.try_get::<bool, _>(column).map_err(|error| sorted(&error));
     let refused = |reason: &str| Err(SourceError::Misfit(reason.to_owned()));
-    if says("superuser")? {
-        return refused("the database account is a superuser: use one that can only read");
-    }
     if says("writes")? {
         return refused("the database account may write: use one that can only read");
     }

@@ -158,11 +158,11 @@ impl Server {
                 let verb = if session.has_role(&login.role).await? { "ALTER" } else { "CREATE" };
                 let password = login.password.expose_secret();
                 session.run(format!("{verb} ROLE {} LOGIN PASSWORD '{password}'", login.role)).await?;
+                // Who is no superuser gives a database to its own roles only, and ends the sessions of no others.
+                session.run(format!("GRANT {} TO CURRENT_USER", login.role)).await?;
             }
             let Database { name, owner, .. } = database;
             if !session.has_database(name).await? {
-                // The owner of a database must be a role of whoever makes it, unless that is a superuser.
-                session.run(format!("GRANT {} TO CURRENT_USER", owner.role)).await?;
                 session.run(format!("CREATE DATABASE {name} OWNER {}", owner.role)).await?;
             }
             let mut inside = self.session(Some(name)).await?;
