@@ -138,13 +138,9 @@ impl Config {
     }
 }
 
-impl Settings for Config {
-    const SERVICE: &'static str = "notifier";
-    const DEFAULTS: &'static str = DEFAULTS;
-    const CLIENT_ID: &'static str = "{prefix}.notifier";
-    const SECRETS: &'static [&'static str] = &["opening_keys"];
-
-    fn validate(&self) -> Result<(), Faults> {
+impl Config {
+    /// What is wrong whichever gateway is used.
+    pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
         match self.store {
             StoreConfig::Postgres => faults.extend(self.postgres.faults()),
@@ -169,6 +165,18 @@ impl Settings for Config {
                 RECORD_WITHIN.as_millis()
             ));
         }
+        faults
+    }
+}
+
+impl Settings for Config {
+    const SERVICE: &'static str = "notifier";
+    const DEFAULTS: &'static str = DEFAULTS;
+    const CLIENT_ID: &'static str = "{prefix}.notifier";
+    const SECRETS: &'static [&'static str] = &["opening_keys"];
+
+    fn validate(&self) -> Result<(), Faults> {
+        let mut faults = self.faults();
         match (&self.gateway.file, self.dev) {
             (None, _) => faults.push("gateway.file: no SMS gateway is configured".to_owned()),
             (Some(_), false) => {

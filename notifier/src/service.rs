@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::config::{Faults, Settings as _};
+use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::kafka::{
     Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
@@ -106,7 +106,7 @@ pub async fn start(
     gateway: Arc<dyn Gateway>,
     lifecycle: &mut Lifecycle,
 ) -> Result<Running, StartError> {
-    config.validate()?;
+    Faults::check(config.faults())?;
     match config.store {
         StoreConfig::Memory => {
             start_on(Arc::new(Memory::default()), config, secrets, gateway, lifecycle).await
