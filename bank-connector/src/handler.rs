@@ -154,7 +154,8 @@ impl Connector {
     async fn accept(&self, request: &Request) -> Result<Accepted, NotAccepted> {
         let accept = |registry: &Registry| request.accept(registry, &self.opening_keys, self.max_factor_age);
         match accept(&self.registry.get()) {
-            Err(NotAccepted::KeyNotKnownYet) => {
+            // A refusal is final: an upstream that is back must not be refused because its entry was not read yet.
+            Err(NotAccepted::KeyNotKnownYet | NotAccepted::Refused(_, Code::UPSTREAM_NOT_ACTIVE)) => {
                 self.catch_up().await;
                 accept(&self.registry.get())
             }

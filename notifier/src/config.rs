@@ -130,16 +130,7 @@ impl Config {
         Duration::from_millis(self.notices.drain_ms)
     }
 
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
-            lease: Duration::from_millis(self.notices.lease_ms),
-        }
-    }
-}
-
-impl Config {
-    /// What is wrong whichever gateway is used.
+    /// What is wrong with everything but the gateway, which whoever starts the service may bring along.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
         match self.store {
@@ -165,7 +156,15 @@ impl Config {
                 RECORD_WITHIN.as_millis()
             ));
         }
+        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
         faults
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            gateway_timeout: Duration::from_millis(self.gateway.timeout_ms),
+            lease: Duration::from_millis(self.notices.lease_ms),
+        }
     }
 }
 
@@ -184,7 +183,6 @@ impl Settings for Config {
             }
             (Some(_), true) => {}
         }
-        faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
         Faults::check(faults)
     }
 

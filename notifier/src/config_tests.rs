@@ -36,7 +36,7 @@ fn the_defaults_lack_only_the_database_the_gateway_and_the_roots() {
     assert_eq!(faults(|_| ()), [""; 0]);
     let missing = config().validate().expect_err("incomplete").to_string();
     let keys: Vec<_> = missing.lines().filter_map(|fault| fault.split(':').next()).collect();
-    assert_eq!(keys, ["postgres.url", "gateway.file", "registry.roots"]);
+    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway.file"]);
 }
 
 #[test]

@@ -80,8 +80,8 @@ impl<S> Hub<S> {
         }
     }
 
-    /// Runs `check` on the registry; when it fails for a key or party that the registry does not list, reads the
-    /// registry to its end first and runs it again: an unknown key is not yet a failure.
+    /// Runs `check` on the registry; when it fails for a key or party that the registry does not list, or for
+    /// what a party may do, reads the registry to its end first and runs it again: neither is a failure yet.
     pub(crate) async fn judged<T>(
         &self,
         check: impl Fn(&Registry) -> Result<T, Code>,
@@ -97,7 +97,16 @@ impl<S> Hub<S> {
 
 /// Whether a refusal may only mean that the registry was not read far enough.
 fn may_be_news(code: Code) -> bool {
-    matches!(code, Code::KEY_UNKNOWN | Code::UPSTREAM_UNKNOWN | Code::BANK_UNKNOWN | Code::PARTY_UNKNOWN)
+    matches!(
+        code,
+        Code::KEY_UNKNOWN
+            | Code::UPSTREAM_UNKNOWN
+            | Code::UPSTREAM_NOT_ACTIVE
+            | Code::BANK_UNKNOWN
+            | Code::BANK_NOT_ACTIVE
+            | Code::BANK_NOT_IN_REGION
+            | Code::PARTY_UNKNOWN
+    )
 }
 
 /// How far a batch brings each partition: behind its last record, whatever became of that.

@@ -2,7 +2,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `contract.rs` | what every store must do, as one suite |
+//! | `contract/` | what every store must do, as one suite |
 //! | `memory.rs` | the executable specification |
 //! | `postgres/` | the store that lasts, for any number of instances |
 //!
