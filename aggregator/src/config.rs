@@ -18,6 +18,7 @@ use schemas::keys::SigningKey;
 use schemas::rules::Policy;
 use secrecy::SecretString;
 use serde::Deserialize;
+use zeroize::Zeroizing;
 
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
@@ -134,8 +135,10 @@ impl Settings for Config {
     }
 
     fn secret_faults(&self) -> Vec<String> {
-        let secrets = Secrets::load(self).err().map(|fault| fault.to_string());
-        secrets.into_iter().chain(self.kafka.secret_faults()).collect()
+        let keys = [self.signing_seed().err(), self.subject_key().err()];
+        let keys = keys.into_iter().flatten().map(|fault| fault.to_string());
+        let redis = self.redis.url().err().map(|fault| fault.to_string());
+        keys.chain(redis).chain(self.kafka.secret_faults()).collect()
     }
 }
 
@@ -150,6 +153,11 @@ pub struct InvalidSetting {
 }
 
 impl Config {
+    fn signing_seed(&self) -> Result<Zeroizing<[u8; 32]>, KeyFileError> {
+        let Self { signing_key, signing_key_file, .. } = self;
+        key_file::given_or_read("signing_key", signing_key.as_ref(), "signing_key_file", signing_key_file)
+    }
+
     /// Counts of a store that ends with the process may end with it too; all others need the same key after a restart
     /// and in every process.
     fn subject_key(&self) -> Result<SubjectKey, KeyFileError> {
@@ -241,14 +249,8 @@ impl Secrets {
     /// # Errors
     /// [`SecretsError`].
     pub fn load(config: &Config) -> Result<Self, SecretsError> {
-        let seed = key_file::given_or_read(
-            "signing_key",
-            config.signing_key.as_ref(),
-            "signing_key_file",
-            &config.signing_key_file,
-        )?;
         Ok(Self {
-            signing_key: SigningKey::from_seed(&seed),
+            signing_key: SigningKey::from_seed(&*config.signing_seed()?),
             subject_key: config.subject_key()?,
             redis: config.redis.url()?,
         })

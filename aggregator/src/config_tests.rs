@@ -2,6 +2,7 @@ use super::*;
 
 fn valid() -> Config {
     let mut config = Config::load(None).expect("the defaults are a configuration");
+    config.postgres = PostgresConfig::new("postgres://cardquery@127.0.0.1/cardquery");
     config.registry.roots = [[1; 32], [2; 32]]
         .map(|seed| hex::encode(SigningKey::from_seed(&seed).public().to_wire().raw))
         .to_vec();
@@ -9,11 +10,14 @@ fn valid() -> Config {
 }
 
 #[test]
-fn the_defaults_need_two_roots_and_nothing_else() {
+fn the_defaults_need_two_roots_and_a_database_and_nothing_else() {
     assert_eq!(valid().validate(), Ok(()));
     let defaults = Config::load(None).expect("the defaults are a configuration");
     let faults = defaults.validate().expect_err("no roots").to_string();
-    assert_eq!(faults, "registry.roots: at least 2 are needed");
+    assert_eq!(
+        faults,
+        "postgres.url: is not set, nor is postgres.url_file\nregistry.roots: at least 2 are needed"
+    );
     assert_eq!(defaults.kafka.client_id, "cardquery.aggregator");
 }
 
@@ -42,7 +46,13 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
-fn a_missing_key_file_is_told_with_its_setting() {
-    let faults = valid().secret_faults();
-    assert_eq!(faults, ["signing_key_file: signing_key_file is not set"]);
+fn every_missing_key_file_is_told_with_its_setting() {
+    let mut config = valid();
+    assert_eq!(config.secret_faults(), ["signing_key_file is not set", "limits.mac_key_file is not set"]);
+    // Counts in memory end with the process, and so may their key.
+    config.store = StoreKind::Memory;
+    config.redis.url_file = "/nowhere/redis-url".into();
+    let faults = config.secret_faults();
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(faults[1].starts_with("redis.url_file: "), "{faults:?}");
 }

@@ -8,6 +8,7 @@ fn config() -> Config {
 fn complete() -> Config {
     let mut config = config();
     config.postgres.url = Some("postgres://notifier@localhost/cardquery".into());
+    (config.dev, config.gateway.file) = (true, Some("sms.jsonl".into()));
     config.registry.roots = [1, 2]
         .map(|seed| hex::encode(schemas::keys::SigningKey::from_seed(&[seed; 32]).public().to_wire().raw))
         .into();
@@ -31,11 +32,11 @@ fn the_defaults_allow_nothing_that_is_for_development() {
 }
 
 #[test]
-fn the_defaults_lack_only_the_database_and_the_roots() {
+fn the_defaults_lack_only_the_database_the_gateway_and_the_roots() {
     assert_eq!(faults(|_| ()), [""; 0]);
     let missing = config().validate().expect_err("incomplete").to_string();
     let keys: Vec<_> = missing.lines().filter_map(|fault| fault.split(':').next()).collect();
-    assert_eq!(keys, ["postgres.url", "registry.roots"]);
+    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway.file"]);
 }
 
 #[test]
