@@ -4,7 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use plumbing::config::{Faults, Settings as _};
+use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::kafka::{
     Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
