@@ -13,7 +13,7 @@ use plumbing::kafka::{
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::outbox::relay;
-use plumbing::postgres::{PostgresConfig, PostgresError, UP_WITHIN, wait_until_up};
+use plumbing::postgres::{self, PostgresConfig, PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 use schemas::registry::Registry;
 use schemas::topics::Topics;
@@ -132,19 +132,23 @@ pub async fn start(
             start_on(stores, config, secrets, lifecycle).await
         }
         StoreKind::Postgres => {
-            let stores = postgres(&config, lifecycle).await?;
+            let stores = open_postgres(&config, lifecycle).await?;
             start_on(stores, config, secrets, lifecycle).await
         }
     }
 }
 
 /// Opens the store, and keeps its days.
-async fn postgres(config: &Config, lifecycle: &mut Lifecycle) -> Result<Stores<PostgresStore>, StartError> {
+async fn open_postgres(
+    config: &Config,
+    lifecycle: &mut Lifecycle,
+) -> Result<Stores<PostgresStore>, StartError> {
     let PostgresConfig { connections, .. } = config.postgres;
     let pool = |role: &str| config.postgres.pool(&format!("aggregator.{role}"), connections);
     let records = pool("records")?;
     wait_until_up(&records, UP_WITHIN).await?;
     PostgresStore::migrate(&records).await?;
+    postgres::watch(records.clone(), lifecycle);
     let stores = Stores {
         records: PostgresStore::new(records),
         sweeps: PostgresStore::new(pool("sweeps")?),

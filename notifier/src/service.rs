@@ -10,7 +10,7 @@ use plumbing::kafka::{
     Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
 };
 use plumbing::lifecycle::Lifecycle;
-use plumbing::postgres::{PostgresError, UP_WITHIN, wait_until_up};
+use plumbing::postgres::{self, PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 
 use crate::config::{Config, Secrets, StoreConfig};
@@ -114,6 +114,7 @@ pub async fn start(
         StoreConfig::Postgres => {
             let pool = config.postgres.pool("notifier.store", config.postgres.connections)?;
             wait_until_up(&pool, UP_WITHIN).await?;
+            postgres::watch(pool.clone(), lifecycle);
             let store = Postgres::open(pool).await?;
             start_on(store, config, secrets, gateway, lifecycle).await
         }

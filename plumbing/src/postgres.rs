@@ -15,7 +15,9 @@
 mod config;
 mod error;
 mod start;
+mod watch;
 
 pub use config::PostgresConfig;
 pub use error::{PostgresError, exit};
 pub use start::{UP_WITHIN, migrate, wait_until_up};
+pub use watch::watch;

@@ -8,7 +8,8 @@ use cardquery_tests::stack::Stack;
 use futures::FutureExt as _;
 use futures::future::{join_all, poll_fn};
 use plumbing::exit::Exit;
-use plumbing::postgres::{PostgresConfig, migrate, wait_until_up};
+use plumbing::lifecycle::Lifecycle;
+use plumbing::postgres::{PostgresConfig, migrate, wait_until_up, watch};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{Connection as _, PgPool, SqlSafeStr as _};
 use tokio::io::copy_bidirectional;
@@ -159,4 +160,33 @@ async fn a_migration_that_fails_changes_nothing_and_holds_up_nobody() {
     migrate(&pool, "test", migrations(&[TABLE, ROW])).await.expect("mended");
     migrate(&pool, "test", migrations(&["CREATE TABLE changed ()", ROW])).await.expect_err("changed since");
     pool.close().await;
+}
+
+#[tokio::test]
+async fn readiness_tells_whether_the_server_answers() {
+    let database = Stack::get().database().await;
+    for (closed, expected) in [(false, true), (true, false)] {
+        let pool = database.config().pool("test.watch", 1).expect("a pool");
+        if closed {
+            pool.close().await;
+        }
+        let mut lifecycle = Lifecycle::new();
+        let health = lifecycle.health();
+        watch(pool.clone(), &mut lifecycle);
+        let looked = async {
+            loop {
+                let checks = health.look_ready();
+                let postgresql =
+                    checks.into_iter().find(|check| check.name == "postgresql").expect("a check");
+                if postgresql.detail != "not looked at yet" {
+                    return postgresql.ok;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let ok = tokio::time::timeout(LIMIT, looked).await.expect("looked at");
+        assert_eq!(ok, expected);
+        lifecycle.stop(LIMIT).await;
+        pool.close().await;
+    }
 }
