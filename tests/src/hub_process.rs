@@ -44,6 +44,8 @@ impl HubProcess {
         let key_file = folder.path().join("signing.key");
         let seed = hex::encode(sample::keys::signing_seed(&PartyName::hub()));
         std::fs::write(&key_file, seed).expect("the temporary directory is writable");
+        let mac_key_file = folder.path().join("mac.key");
+        std::fs::write(&mac_key_file, "ab".repeat(32)).expect("the temporary directory is writable");
 
         let config = world.aggregator_config(plan).expect("the world's settings are complete");
         let settings = json!({
@@ -53,6 +55,7 @@ impl HubProcess {
             "signing_key_file": key_file,
             "store": store,
             "postgres": postgres,
+            "limits": { "mac_key_file": mac_key_file },
             "sweep_interval_ms": config.sweep_interval_ms,
             "kafka": {
                 "brokers": config.kafka.brokers,
