@@ -135,8 +135,9 @@ impl Settings for Config {
     }
 
     fn secret_faults(&self) -> Vec<String> {
-        let keys = [self.signing_seed().err(), self.subject_key().err()];
-        let keys = keys.into_iter().flatten().map(|fault| fault.to_string());
+        let signing = self.signing_seed().err().map(|fault| format!("signing_key_file: {fault}"));
+        let subjects = self.subject_key().err().map(|fault| format!("limits.mac_key_file: {fault}"));
+        let keys = signing.into_iter().chain(subjects);
         let redis = self.redis.url().err().map(|fault| fault.to_string());
         keys.chain(redis).chain(self.kafka.secret_faults()).collect()
     }

@@ -48,7 +48,13 @@ fn all_faults_are_told_at_once() {
 #[test]
 fn every_missing_key_file_is_told_with_its_setting() {
     let mut config = valid();
-    assert_eq!(config.secret_faults(), ["signing_key_file is not set", "limits.mac_key_file is not set"]);
+    assert_eq!(
+        config.secret_faults(),
+        [
+            "signing_key_file: signing_key_file is not set",
+            "limits.mac_key_file: limits.mac_key_file is not set"
+        ]
+    );
     // Counts in memory end with the process, and so may their key.
     config.store = StoreKind::Memory;
     config.redis.url_file = "/nowhere/redis-url".into();

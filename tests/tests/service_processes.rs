@@ -41,10 +41,14 @@ impl Settings {
                 "property_files": { "sasl.password": path("password") },
             },
             "admin": { "listen": "127.0.0.1:0" },
-            "registry": { "roots": roots },
+            "registry": { "roots": roots, "allow_sample_roots": true },
         });
         let own = match service {
-            "aggregator" => json!({ "listen": "127.0.0.1:0", "signing_key_file": path("signing") }),
+            "aggregator" => json!({
+                "listen": "127.0.0.1:0",
+                "signing_key_file": path("signing"),
+                "store": "memory",
+            }),
             "producer" => json!({ "http": { "listen": "127.0.0.1:0" }, "signing_key_file": path("signing") }),
             "bank-connector" => json!({
                 "bank": BANK,
@@ -54,8 +58,9 @@ impl Settings {
             }),
             "notifier" => json!({
                 "dev": true,
+                "store": "memory",
                 "opening_key_files": [path("opening")],
-                "notices": { "drain_ms": 5_000 },
+                "notices": { "commit": "never", "drain_ms": 5_000 },
                 "gateway": { "file": path("sms.jsonl"), "timeout_ms": 2_000 },
             }),
             other => panic!("{other} is no service"),
@@ -216,7 +221,12 @@ impl Started {
         let line = process.wait_for_line(r#""msg":"admin listener""#, WITHIN).await;
         let line: Value = serde_json::from_str(&line).expect("logs off a terminal are JSON");
         let admin = format!("http://{}", line["listen"].as_str().expect("an address"));
-        Self { process, admin, client: Client::new(), _settings: settings }
+        Self {
+            process,
+            admin,
+            client: plumbing::http::client(None).expect("no file can be wrong"),
+            _settings: settings,
+        }
     }
 
     async fn ask(&self, method: Method, path: &str) -> (StatusCode, String) {
