@@ -60,14 +60,10 @@ enum Progress {
 pub fn follow(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    mut each: impl FnMut(Record) + Send + 'static,
+    each: impl FnMut(Record) + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    let each = move |record| {
-        each(record);
-        Next::On
-    };
-    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
+    follow_again(kafka, topics, always_on(each), shutdown)
 }
 
 /// As [`follow`]; `each` may ask for everything once more.
@@ -85,16 +81,9 @@ pub(super) fn follow_again(
 pub async fn read_to_end(
     kafka: &KafkaConfig,
     topics: &[String],
-    mut each: impl FnMut(Record) + Send + 'static,
+    each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    let each = move |record| {
-        each(record);
-        Next::On
-    };
-    let shutdown = CancellationToken::new();
-    // Whoever stops waiting also stops the thread.
-    let _stop = shutdown.clone().drop_guard();
-    start(kafka, topics.to_vec(), BTreeMap::new(), each, shutdown, Until::End)?.stopped().await
+    read(kafka, topics.to_vec(), BTreeMap::new(), each).await
 }
 
 /// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
@@ -103,15 +92,28 @@ pub async fn read_from(
     kafka: &KafkaConfig,
     topic: String,
     from: BTreeMap<i32, i64>,
-    mut each: impl FnMut(Record) + Send + 'static,
+    each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    let each = move |record| {
+    read(kafka, vec![topic], from, each).await
+}
+
+async fn read(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    from: BTreeMap<i32, i64>,
+    each: impl FnMut(Record) + Send + 'static,
+) -> Result<(), KafkaError> {
+    let shutdown = CancellationToken::new();
+    // Whoever stops waiting also stops the thread.
+    let _stop = shutdown.clone().drop_guard();
+    start(kafka, topics, from, always_on(each), shutdown, Until::End)?.stopped().await
+}
+
+fn always_on(mut each: impl FnMut(Record) + Send + 'static) -> impl FnMut(Record) -> Next + Send + 'static {
+    move |record| {
         each(record);
         Next::On
-    };
-    let shutdown = CancellationToken::new();
-    let _stop = shutdown.clone().drop_guard();
-    start(kafka, vec![topic], from, each, shutdown, Until::End)?.stopped().await
+    }
 }
 
 impl Follower {
