@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kafka_admin::{Acl, AdminError, Setting};
+use kafka_native::{Acl, AdminError, Setting};
 use plumbing::exit::Exit;
 use plumbing::kafka::{KafkaConfig, KafkaError, PlainContext};
 use rdkafka::admin::{
@@ -126,9 +126,9 @@ impl Cluster {
         for (name, topic) in &mut topics {
             topic.settings = settings.remove(name).unwrap_or_default();
         }
-        let acls = self.blocking(move |client| kafka_admin::describe_acls(client, broker, WITHIN)).await?;
+        let acls = self.blocking(move |client| kafka_native::describe_acls(client, broker, WITHIN)).await?;
         let users =
-            self.blocking(move |client| kafka_admin::describe_scram_users(client, broker, WITHIN)).await?;
+            self.blocking(move |client| kafka_native::describe_scram_users(client, broker, WITHIN)).await?;
         Ok(Found { topics, acls: acls.into_iter().collect(), users: users.into_iter().collect() })
     }
 
@@ -146,20 +146,20 @@ impl Cluster {
         if !settings.is_empty() {
             self.blocking(move |client| {
                 let settings = settings.iter().map(|(topic, settings)| (topic.as_str(), settings.as_slice()));
-                kafka_admin::alter_topic_settings(client, settings, WITHIN)
+                kafka_native::alter_topic_settings(client, settings, WITHIN)
             })
             .await?;
         }
         if !new_acls.is_empty() {
-            self.blocking(move |client| kafka_admin::create_acls(client, &new_acls, WITHIN)).await?;
+            self.blocking(move |client| kafka_native::create_acls(client, &new_acls, WITHIN)).await?;
         }
         if !old_acls.is_empty() {
-            self.blocking(move |client| kafka_admin::delete_acls(client, &old_acls, WITHIN)).await?;
+            self.blocking(move |client| kafka_native::delete_acls(client, &old_acls, WITHIN)).await?;
         }
         if !passwords.is_empty() {
             self.blocking(move |client| {
                 let users = passwords.iter().map(|(user, password)| (user.as_str(), password.as_bytes()));
-                kafka_admin::upsert_scram_users(client, users, WITHIN)
+                kafka_native::upsert_scram_users(client, users, WITHIN)
             })
             .await?;
         }
@@ -297,7 +297,7 @@ fn overview(client: &Client<PlainContext>) -> Result<Overview, KafkaError> {
             Ok(metadata) => break metadata,
             Err(error) => error,
         };
-        complaints.extend(kafka_admin::complaints(client));
+        complaints.extend(kafka_native::complaints(client));
         if let Some(refused) = complaints.iter().find(|text| text.contains("authentication error")) {
             return Err(KafkaError::Denied(refused.clone()));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kafka_admin::Acl;
+use kafka_native::Acl;
 use serde::Serialize;
 
 use super::found::{Found, FoundTopic};

@@ -1,4 +1,4 @@
-use kafka_admin::{AclOperation, Pattern, Permission, ResourceKind};
+use kafka_native::{AclOperation, Pattern, Permission, ResourceKind};
 use schemas::topics::Topics;
 
 use super::*;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_admin::Acl;
+use kafka_native::Acl;
 
 /// What a cluster holds, as far as it was asked.
 #[derive(Clone, Debug, Default)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kafka_admin::{Acl, Pattern, ResourceKind};
+use kafka_native::{Acl, Pattern, ResourceKind};
 
 use super::wanted::principal;
 
@@ -76,7 +76,7 @@ impl Scope {
 
 #[cfg(test)]
 mod tests {
-    use kafka_admin::{AclOperation, Permission};
+    use kafka_native::{AclOperation, Permission};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kafka_admin::{Acl, AclOperation, Pattern, Permission, ResourceKind};
+use kafka_native::{Acl, AclOperation, Pattern, Permission, ResourceKind};
 use schemas::acls::{self, Binding, Operation, Resource};
 
 use super::scope::Scope;

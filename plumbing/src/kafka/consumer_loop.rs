@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError as ClientError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::types::RDKafkaErrorCode;
@@ -300,6 +300,10 @@ impl Loop {
         if let Some(Drain::Committing { until }) = self.drain
             && (self.unanswered_commits == 0 || self.lost || now >= until)
         {
+            if self.unanswered_commits > 0 && !self.lost {
+                metrics::counter!(metric_names::COMMIT_ERRORS).increment(1);
+                tracing::warn!("the last commit was not answered in time");
+            }
             self.close_epoch();
             self.unassign(consumer);
         }
@@ -332,15 +336,12 @@ impl Loop {
             let added = offsets.add_partition_offset(&topic, partition, Offset::Offset(next));
             debug_assert!(added.is_ok());
         }
-        match consumer.commit(&offsets, CommitMode::Async) {
+        match kafka_native::commit(consumer, &offsets) {
             Ok(()) => self.unanswered_commits += 1,
             Err(error) => {
                 assignment.forget_told();
-                // `_STATE` means that the partitions are being taken away: normal (librdkafka#3774).
-                if error.rdkafka_error_code() != Some(RDKafkaErrorCode::State) {
-                    metrics::counter!(metric_names::COMMIT_ERRORS).increment(1);
-                    tracing::warn!(%error, "offsets were not committed");
-                }
+                metrics::counter!(metric_names::COMMIT_ERRORS).increment(1);
+                tracing::warn!(%error, "offsets were not committed");
             }
         }
     }

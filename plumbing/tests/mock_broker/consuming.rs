@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use plumbing::kafka::{Lanes, Verdict};
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::sync::Semaphore;
 
 use crate::stand::{Script, Stand, config, soon};
@@ -146,4 +147,25 @@ async fn a_reset_of_a_committed_offset_is_counted() {
     running.stop().await;
     let rendered = metrics.render();
     assert!(rendered.contains("cardquery_offset_resets_total 1"), "{rendered}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_was_refused_is_sent_again() {
+    let stand = Stand::new(&[("things", 1)]);
+    stand.fill("things", 0..1).await;
+    stand.cluster.request_errors(
+        RDKafkaApiKey::OffsetCommit,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OFFSET_METADATA_TOO_LARGE],
+    );
+    let script = Script::new(async |_| Verdict::Done);
+    let running = stand.consume(&["things"], Lanes::Concurrent { max: 1 }, &script);
+    script.until("the record", |script| script.finished().len() == 1).await;
+    soon("the second commit", async {
+        while stand.committed("things", 1).await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    running.stop().await;
+    assert_eq!(stand.committed("things", 1).await, BTreeMap::from([(0, 1)]));
 }

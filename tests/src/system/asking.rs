@@ -44,17 +44,29 @@ impl Asker {
     /// # Panics
     /// If it has none in time.
     pub async fn ended(&self, query: &Submitted) -> QueryStatus {
+        self.reaches(query, |status| status.state != "COLLECTING").await
+    }
+
+    /// Waits until so many banks have answered a query.
+    ///
+    /// # Panics
+    /// If they have not in time.
+    pub async fn answered(&self, query: &Submitted, banks: u32) -> QueryStatus {
+        self.reaches(query, |status| status.answered >= banks).await
+    }
+
+    async fn reaches(&self, query: &Submitted, there: impl Fn(&QueryStatus) -> bool) -> QueryStatus {
         let wallet = self.wallet();
         let deadline = Instant::now() + self.window + SLACK;
         loop {
             match wallet.status(query).await {
-                Ok(status) if status.state != "COLLECTING" => return status,
+                Ok(status) if there(&status) => return status,
                 Ok(_) => {}
                 // Not registered yet.
                 Err(WalletError::Refused(problem)) if problem.status == 404 => {}
                 Err(error) => panic!("{error}"),
             }
-            assert!(Instant::now() < deadline, "{} has not ended", query.reference.query);
+            assert!(Instant::now() < deadline, "{} waits for ever", query.reference.query);
             tokio::time::sleep(POLL).await;
         }
     }
@@ -108,6 +120,14 @@ impl System {
     /// If it does not end in time.
     pub async fn ended(&self, query: &Submitted) -> QueryStatus {
         self.asker().ended(query).await
+    }
+
+    /// As [`Asker::answered`].
+    ///
+    /// # Panics
+    /// If they have not in time.
+    pub async fn answered(&self, query: &Submitted, banks: u32) -> QueryStatus {
+        self.asker().answered(query, banks).await
     }
 
     /// As [`Asker::open`].

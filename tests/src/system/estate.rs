@@ -23,6 +23,6 @@ pub(super) async fn remove(local: &Local) {
     let options = AdminOptions::new().operation_timeout(Some(WITHIN));
     admin.delete_topics(&names, &options).await.expect("topics can be deleted");
     let acls: Vec<_> = wanted.acls.into_iter().collect();
-    kafka_admin::delete_acls(admin.inner(), &acls, WITHIN).expect("access lists can be deleted");
+    kafka_native::delete_acls(admin.inner(), &acls, WITHIN).expect("access lists can be deleted");
     local.remove_databases().await.unwrap_or_else(|failure| panic!("{failure}"));
 }

@@ -241,10 +241,10 @@ impl<'a> Probe<'a> {
         let client: AdminClient<DefaultClientContext> =
             self.config.create().expect("these settings are valid");
         let broker = client.inner().fetch_metadata(None, WITHIN).expect("an answer").brokers()[0].id();
-        let users = kafka_admin::describe_scram_users(client.inner(), broker, WITHIN);
+        let users = kafka_native::describe_scram_users(client.inner(), broker, WITHIN);
         let outcome = match users {
             Ok(_) => Outcome::Done,
-            Err(kafka_admin::AdminError::Refused { code: Code::ClusterAuthorizationFailed, .. }) => {
+            Err(kafka_native::AdminError::Refused { code: Code::ClusterAuthorizationFailed, .. }) => {
                 Outcome::Denied
             }
             Err(error) => panic!("{}: {error}", self.user),

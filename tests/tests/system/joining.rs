@@ -25,6 +25,10 @@ async fn a_fifteenth_bank_joins_while_five_hundred_queries_are_open_and_nobody_i
     let asked = futures::stream::iter(0..OPEN).map(|_| system.ask_banks("wang", &["anhe", LATE]));
     let mut queries: Vec<_> = asked.buffer_unordered(AT_A_TIME).collect().await;
 
+    // What waits in front of the aggregator would look like a pause.
+    let answered = futures::stream::iter(&queries).map(|query| system.answered(query, 1));
+    answered.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await;
+
     let bank: BankId = "qinglan".parse().expect("an id");
     let (wallet, joined) = (system.asker(), CancellationToken::new());
     let traffic = tokio::spawn({

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use cardquery::config::{ClusterConfig, Estate};
 use cardquery::topics::wanted::Wanted;
-use kafka_admin::{Acl, AclOperation, Pattern, Permission, ResourceKind};
+use kafka_native::{Acl, AclOperation, Pattern, Permission, ResourceKind};
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use schemas::topics::Topics;
@@ -210,14 +210,14 @@ impl Hand {
                 let settings = [((*key).to_owned(), Some((*value).to_owned()))];
                 let topic = self.name(topic);
                 let change = [(topic.as_str(), settings.as_slice())];
-                kafka_admin::alter_topic_settings(self.admin.inner(), change, WITHIN).expect("changed");
+                kafka_native::alter_topic_settings(self.admin.inner(), change, WITHIN).expect("changed");
             }
             Planted::Extra(acl) => {
-                kafka_admin::create_acls(self.admin.inner(), std::slice::from_ref(acl), WITHIN)
+                kafka_native::create_acls(self.admin.inner(), std::slice::from_ref(acl), WITHIN)
                     .expect("made");
             }
             Planted::Missing(acl) => {
-                kafka_admin::delete_acls(self.admin.inner(), std::slice::from_ref(acl), WITHIN)
+                kafka_native::delete_acls(self.admin.inner(), std::slice::from_ref(acl), WITHIN)
                     .expect("gone");
             }
             Planted::Deleted(topic) => self.delete(&[topic]).await,
@@ -238,7 +238,7 @@ impl Hand {
                     let done = self.admin.create_topics([&new], &options()).await.expect("an answer");
                     assert!(done.iter().all(Result::is_ok), "{done:?}");
                 }
-                kafka_admin::create_acls(self.admin.inner(), &acls, WITHIN).expect("made");
+                kafka_native::create_acls(self.admin.inner(), &acls, WITHIN).expect("made");
             }
         }
     }

@@ -1,15 +1,19 @@
-//! What rdkafka's own admin client leaves out: access lists, SCRAM users, and changes of single topic settings.
+//! What rdkafka leaves out of librdkafka: access lists, SCRAM users, changes of single topic settings, and the answer to
+//! a commit.
 //!
-//! The only crate of the workspace with unsafe code, all of it in `native.rs`; what leaves this crate is plain values.
-//! Every call blocks for as long as its `within`, so it belongs on a thread that may.
+//! The only crate of the workspace with unsafe code, all of it in `admin.rs` and `commit.rs`; what leaves this crate is
+//! plain values. A call with a `within` blocks for as long as that, so it belongs on a thread that may.
 
 mod acl;
+mod admin;
+mod commit;
 mod convert;
-mod native;
 
 use std::time::Duration;
 
+use rdkafka::TopicPartitionList;
 use rdkafka::client::{Client, ClientContext};
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::types::RDKafkaErrorCode;
 
 pub use acl::{Acl, AclOperation, Pattern, Permission, ResourceKind};
@@ -39,7 +43,7 @@ pub type Setting = (String, Option<String>);
 /// What librdkafka has logged as errors since this was last asked: failing to connect and to log in, above all. rdkafka's
 /// admin client never reads it, and its own errors say no more than that nothing answers.
 pub fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
-    native::complaints(client)
+    admin::complaints(client)
 }
 
 /// Every access list of the cluster, as one broker shows it: brokers follow the controller, each in its own time.
@@ -54,7 +58,7 @@ pub fn describe_acls<C: ClientContext>(
     broker: i32,
     within: Duration,
 ) -> Result<Vec<Acl>, AdminError> {
-    native::describe_acls(client, broker, within)
+    admin::describe_acls(client, broker, within)
 }
 
 /// Creates access lists; one that exists already is left as it is.
@@ -66,7 +70,7 @@ pub fn create_acls<C: ClientContext>(
     acls: &[Acl],
     within: Duration,
 ) -> Result<(), AdminError> {
-    native::create_acls(client, acls, within)
+    admin::create_acls(client, acls, within)
 }
 
 /// Deletes exactly these access lists; one that is gone already is no error.
@@ -78,7 +82,7 @@ pub fn delete_acls<C: ClientContext>(
     acls: &[Acl],
     within: Duration,
 ) -> Result<(), AdminError> {
-    native::delete_acls(client, acls, within)
+    admin::delete_acls(client, acls, within)
 }
 
 /// The names of all users that can log in with SCRAM-SHA-512, as one broker shows them.
@@ -90,7 +94,7 @@ pub fn describe_scram_users<C: ClientContext>(
     broker: i32,
     within: Duration,
 ) -> Result<Vec<String>, AdminError> {
-    native::describe_scram_users(client, broker, within)
+    admin::describe_scram_users(client, broker, within)
 }
 
 /// Creates users that log in with SCRAM-SHA-512, or sets their passwords. The password does not leave this process;
@@ -103,7 +107,7 @@ pub fn upsert_scram_users<'a, C: ClientContext>(
     users: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     within: Duration,
 ) -> Result<(), AdminError> {
-    native::upsert_scram_users(client, users, within)
+    admin::upsert_scram_users(client, users, within)
 }
 
 /// Changes single settings of topics and leaves all others as they are.
@@ -115,5 +119,17 @@ pub fn alter_topic_settings<'a, C: ClientContext>(
     topics: impl IntoIterator<Item = (&'a str, &'a [Setting])>,
     within: Duration,
 ) -> Result<(), AdminError> {
-    native::alter_topic_settings(client, topics, within)
+    admin::alter_topic_settings(client, topics, within)
+}
+
+/// Commits these offsets and returns at once. The answer reaches [`ConsumerContext::commit_callback`] in a later poll,
+/// with the error of each partition; rdkafka's own asynchronous commit never calls it (rust-rdkafka#856).
+///
+/// # Errors
+/// librdkafka's code when the commit was not even begun; then no answer comes.
+pub fn commit<C: ConsumerContext>(
+    consumer: &BaseConsumer<C>,
+    offsets: &TopicPartitionList,
+) -> Result<(), RDKafkaErrorCode> {
+    commit::commit(consumer, offsets)
 }
