@@ -5,7 +5,7 @@
 # The id is that of the subshell which prepares the server and then becomes it, so there is no instant at which
 # something runs that `down` does not know.
 
-readonly WAIT_LIMIT=120 STOP_LIMIT=20 LOG_LINES=30
+readonly WAIT_LIMIT=120 STOP_LIMIT=60 LOG_LINES=30
 
 started_at() { # process id; in clock ticks since boot, fails if the process has ended
   local stat fields
