@@ -1,5 +1,6 @@
 //! Settings. `config.default.toml` is their documentation and their defaults.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,11 +16,16 @@ use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
-use schemas::rules::Policy;
+use schemas::rules;
+use schemas::wire::Pretext;
 use secrecy::SecretString;
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
+use crate::domain::asking::AskingLimits;
+use crate::domain::hold::HoldTimes;
+use crate::domain::policy::Policy;
+use crate::domain::risk::{Decision, RiskTable, Signals};
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::{LimitsConfig, RedisConfig, RedisUrl, UrlFileError};
@@ -84,6 +90,28 @@ pub struct PolicyConfig {
     pub consent_texts: Vec<String>,
     /// Seconds.
     pub max_factor_age_seconds: u64,
+    /// Whether a person may have one open query only.
+    pub one_open_query: bool,
+    /// Seconds from a person's last report to their next query; 0 for no such limit.
+    pub requery_interval_seconds: u64,
+    /// Seconds before which no release of a held query is taken.
+    pub cooling_off_seconds: u64,
+    /// Seconds after which a held query is cancelled.
+    pub hold_seconds: u64,
+    /// Which signals hold a query.
+    pub risk: RiskConfig,
+}
+
+/// Which signals hold a query.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RiskConfig {
+    /// By the answer to "did anyone ask you to do this?"; names as on the wire, without prefix.
+    pub pretexts: BTreeMap<String, Decision>,
+    /// By signal.
+    pub signals: Signals,
+    /// When two or more of these say WARN.
+    pub two_warnings: Decision,
 }
 
 /// The times of queries.
@@ -128,7 +156,7 @@ impl Settings for Config {
         if self.sweep_interval_ms == 0 {
             faults.push("sweep_interval_ms: must be at least 1".to_owned());
         }
-        faults.extend(self.policy.policy().err().map(|fault| fault.to_string()));
+        faults.extend(self.policy.policy().err().map(Faults::into_lines).into_iter().flatten());
         faults.extend(self.window.window().err().map(|fault| fault.to_string()));
         faults.extend(self.registry.roots().err().map(|fault| fault.to_string()));
         Faults::check(faults)
@@ -176,23 +204,61 @@ fn invalid(key: &'static str, reason: impl Into<String>) -> InvalidSetting {
     InvalidSetting { key, reason: reason.into() }
 }
 
+/// The longest time that a query is held: what a person then releases is what they chose a short while ago.
+const LONGEST_HOLD: Duration = Duration::from_secs(3 * 24 * 3600);
+
 impl PolicyConfig {
-    /// The gates as the rules take them.
+    /// What is in force by these settings.
     ///
     /// # Errors
-    /// When a hash is not one.
-    pub fn policy(&self) -> Result<Policy, InvalidSetting> {
-        let digest = |text: &String| {
-            hex::decode(text)
-                .ok()
-                .and_then(|raw| Digest::from_bytes(&raw).ok())
-                .ok_or_else(|| invalid("policy.consent_texts", format!("`{text}` is not a hex SHA-256")))
+    /// Everything that has no meaning.
+    pub fn policy(&self) -> Result<Policy, Faults> {
+        let mut faults = Vec::new();
+        let mut consent_texts = BTreeSet::new();
+        for text in &self.consent_texts {
+            match hex::decode(text).ok().and_then(|raw| Digest::from_bytes(&raw).ok()) {
+                Some(digest) => drop(consent_texts.insert(digest)),
+                None => faults.push(format!("policy.consent_texts: `{text}` is not a hex SHA-256")),
+            }
+        }
+        let hold = HoldTimes {
+            cooling_off: Duration::from_secs(self.cooling_off_seconds),
+            longest: Duration::from_secs(self.hold_seconds),
         };
+        if hold.longest > LONGEST_HOLD {
+            faults.push(format!("policy.hold_seconds: must be at most {}", LONGEST_HOLD.as_secs()));
+        }
+        if hold.cooling_off >= hold.longest {
+            faults.push("policy.cooling_off_seconds: must be less than policy.hold_seconds".to_owned());
+        }
+        let risk = self.risk.table(&mut faults);
+        Faults::check(faults)?;
         Ok(Policy {
-            open_regions: self.open_regions.iter().cloned().collect(),
-            consent_texts: self.consent_texts.iter().map(digest).collect::<Result<_, _>>()?,
-            max_factor_age: Duration::from_secs(self.max_factor_age_seconds),
+            gates: rules::Policy {
+                open_regions: self.open_regions.iter().cloned().collect(),
+                consent_texts,
+                max_factor_age: Duration::from_secs(self.max_factor_age_seconds),
+            },
+            risk,
+            hold,
+            asking: AskingLimits {
+                one_open_query: self.one_open_query,
+                requery_interval: Duration::from_secs(self.requery_interval_seconds),
+            },
         })
+    }
+}
+
+impl RiskConfig {
+    fn table(&self, faults: &mut Vec<String>) -> RiskTable {
+        let mut pretexts = BTreeMap::new();
+        for (name, decision) in &self.pretexts {
+            match Pretext::from_str_name(&format!("PRETEXT_{name}")) {
+                Some(pretext) => drop(pretexts.insert(pretext, *decision)),
+                None => faults.push(format!("policy.risk.pretexts: there is no pretext `{name}`")),
+            }
+        }
+        RiskTable { pretexts, signals: self.signals, two_warnings: self.two_warnings }
     }
 }
 

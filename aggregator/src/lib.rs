@@ -22,4 +22,4 @@ pub mod service;
 pub mod store;
 
 pub use self::config::{Config, Secrets};
-pub use self::service::{StartError, Stores, start, start_on};
+pub use self::service::{Running, StartError, Stores, start, start_on};

@@ -2,10 +2,12 @@
 
 use std::process::ExitCode;
 
+use aggregator::domain::policy::Policy;
 use aggregator::{Config, Secrets};
 use plumbing::admin::AdminConfig;
 use plumbing::cli::{self, NoFlags};
 use plumbing::exit::Failure;
+use plumbing::in_force::InForce;
 use plumbing::lifecycle::Lifecycle;
 
 struct Aggregator;
@@ -14,18 +16,29 @@ impl cli::Service for Aggregator {
     const ABOUT: &'static str = "Registers queries, asks banks, assembles reports";
     type Config = Config;
     type Flags = NoFlags;
+    type Live = InForce<Policy>;
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
     }
 
-    async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {
+    async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<InForce<Policy>, Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
-        let listen = aggregator::start(config, secrets, lifecycle)
+        let running = aggregator::start(config, secrets, lifecycle)
             .await
             .map_err(|error| error.exit().because(error))?;
-        tracing::info!(%listen, "ready");
-        Ok(())
+        tracing::info!(listen = %running.addr, "ready");
+        Ok(running.policy)
+    }
+
+    fn reload(policy: &InForce<Policy>, config: &Config) {
+        match config.policy.policy() {
+            Ok(newer) => {
+                policy.replace(newer);
+                tracing::info!("[policy] reloaded; other settings are read at start");
+            }
+            Err(faults) => tracing::error!(%faults, "[policy] not reloaded"),
+        }
     }
 }
 

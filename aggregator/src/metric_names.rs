@@ -2,6 +2,8 @@
 
 /// Queries by what became of their record; label `code`.
 pub const QUERIES: &str = "cardquery_queries_total";
+/// Submissions and releases by what their risk signals decided; label `decision` (`ALLOW`, `WARN`, `HOLD`).
+pub const RISK: &str = "cardquery_risk_total";
 /// Requests produced; label `bank`.
 pub const REQUESTS: &str = "cardquery_requests_total";
 /// Replies by what became of them; labels `bank`, `outcome`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::http::{HttpListener, MutualTls, Peer, TlsError};
+use plumbing::in_force::InForce;
 use plumbing::kafka::{
     Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, GroupOffsets, KafkaConfig,
     KafkaError, Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
@@ -20,6 +21,7 @@ use schemas::topics::Topics;
 use tokio::sync::{Notify, mpsc};
 
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
+use crate::domain::policy::Policy;
 use crate::domain::window::Window;
 use crate::edge::{HubOutbox, api};
 use crate::first_line::{FirstLine, Redis, RedisUrl};
@@ -116,8 +118,16 @@ impl<S: Clone> Stores<S> {
     }
 }
 
-/// Starts the aggregator on the store that the settings name; returns when it consumes, with the address where its HTTP
-/// interface listens.
+/// The aggregator, at work. It ends with its lifecycle.
+#[derive(Clone, Debug)]
+pub struct Running {
+    /// Where its HTTP interface listens.
+    pub addr: SocketAddr,
+    /// What is in force, and may be replaced.
+    pub policy: InForce<Policy>,
+}
+
+/// Starts the aggregator on the store that the settings name; returns when it consumes.
 ///
 /// # Errors
 /// [`StartError`].
@@ -125,7 +135,7 @@ pub async fn start(
     config: Config,
     secrets: Secrets,
     lifecycle: &mut Lifecycle,
-) -> Result<SocketAddr, StartError> {
+) -> Result<Running, StartError> {
     match config.store {
         StoreKind::Memory => {
             let stores = Stores::shared(MemoryStore::new(Arc::new(SystemClock)));
@@ -173,7 +183,7 @@ pub async fn start_on<S: Store>(
     config: Config,
     secrets: Secrets,
     lifecycle: &mut Lifecycle,
-) -> Result<SocketAddr, StartError> {
+) -> Result<Running, StartError> {
     if config.tls.is_none() && !config.listen.ip().is_loopback() {
         return Err(StartError::NotLoopback(config.listen));
     }
@@ -189,7 +199,7 @@ pub async fn start_on<S: Store>(
         key: secrets.signing_key,
         subjects: secrets.subject_key,
         first_line: Arc::new(first_line(&config, secrets.redis.as_ref())?),
-        policy: config.policy.policy()?,
+        policy: InForce::new(config.policy.policy()?),
         window: config.window.window()?,
         outbox: Arc::new(Notify::new()),
         topics,
@@ -242,7 +252,7 @@ pub async fn start_on<S: Store>(
     });
     lifecycle.spawn("query consumer", queries.stopped());
     lifecycle.spawn("reply consumer", replies.stopped());
-    Ok(addr)
+    Ok(Running { addr, policy: hub.policy.clone() })
 }
 
 fn first_line(config: &Config, url: Option<&RedisUrl>) -> Result<FirstLine, Faults> {

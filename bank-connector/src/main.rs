@@ -17,6 +17,7 @@ impl cli::Service for Connector {
         "Runs inside a bank: consumes requests, looks up cards, masks, seals, signs, replies";
     type Config = Config;
     type Flags = NoFlags;
+    type Live = ();
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin

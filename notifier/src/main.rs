@@ -14,6 +14,7 @@ impl cli::Service for Notifier {
     const ABOUT: &'static str = "Turns notices into exactly one SMS per query";
     type Config = Config;
     type Flags = NoFlags;
+    type Live = ();
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin

@@ -22,7 +22,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::admin::{self, AdminConfig};
 use crate::config::{Effective, Settings, Sources};
 use crate::exit::{Exit, Failure};
-use crate::lifecycle::{Lifecycle, Signals};
+use crate::lifecycle::{self, Lifecycle, Signals};
 use crate::telemetry;
 
 /// A service, as its process sees it.
@@ -33,6 +33,8 @@ pub trait Service {
     type Config: Settings + Debug;
     /// Flags of its own; [`NoFlags`] for none.
     type Flags: Args;
+    /// What of it may change while it runs; `()` for nothing.
+    type Live;
 
     /// Takes over what only the command line says.
     fn adjust(_config: &mut Self::Config, _flags: &Self::Flags) {}
@@ -45,7 +47,12 @@ pub trait Service {
     fn start(
         config: Self::Config,
         lifecycle: &mut Lifecycle,
-    ) -> impl Future<Output = Result<(), Failure>> + Send;
+    ) -> impl Future<Output = Result<Self::Live, Failure>> + Send;
+
+    /// Takes over what may change from settings that were read again and break no rule.
+    fn reload(_live: &Self::Live, _config: &Self::Config) {
+        lifecycle::nothing_to_reload();
+    }
 }
 
 /// A service without flags of its own.
@@ -171,10 +178,7 @@ where
 
 async fn run<S: Service>(line: &Line<S::Flags>) -> Result<ExitCode, Failure> {
     let service = <S::Config as Settings>::SERVICE;
-    let effective = effective::<S>(line)?;
-    let config: S::Config = effective
-        .checked(|config| S::adjust(config, &line.flags))
-        .map_err(|error| error.exit().because(error))?;
+    let config = checked::<S>(line)?;
     let log = telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     let metrics = telemetry::install_metrics().map_err(|error| Exit::Software.because(error))?;
     telemetry::say_build(service);
@@ -186,16 +190,29 @@ async fn run<S: Service>(line: &Line<S::Flags>) -> Result<ExitCode, Failure> {
     admin::start(S::admin(&config), process, &mut lifecycle)
         .await
         .map_err(|error| Exit::CannotCreate.because(error))?;
-    tokio::select! {
+    let live = tokio::select! {
         started = S::start(config, &mut lifecycle) => started?,
-        name = signals.next() => {
+        name = signals.next_reloading(|| tracing::warn!("settings not reloaded: the start is not over")) => {
             tracing::info!(signal = name, "stopping before the start was over");
             return Ok(lifecycle.drain(signals, line.service.grace).await);
         }
-    }
+    };
     lifecycle.health().set_started();
     tracing::info!("started");
-    Ok(lifecycle.run(signals, line.service.grace).await)
+    let reload = || match checked::<S>(line) {
+        Ok(config) => S::reload(&live, &config),
+        Err(failure) => {
+            for fault in causes(&failure).lines() {
+                tracing::error!(fault, "settings not reloaded: all that was in force stays");
+            }
+        }
+    };
+    Ok(lifecycle.run(signals, line.service.grace, reload).await)
+}
+
+fn checked<S: Service>(line: &Line<S::Flags>) -> Result<S::Config, Failure> {
+    let settings = effective::<S>(line)?.checked(|config| S::adjust(config, &line.flags));
+    settings.map_err(|error| error.exit().because(error))
 }
 
 fn effective<S: Service>(line: &Line<S::Flags>) -> Result<Effective, Failure> {

@@ -13,6 +13,7 @@
 //! | [`http`] | mutual TLS and who the other side is |
 //! | [`registry`] | the registry topic, the pinned roots, the file of seen versions |
 //! | [`key_file`] | secret keys in files |
+//! | [`in_force`] | what may be replaced while others read it |
 //! | [`cli`], [`exit`] | the outermost layer of a `main`: command line, `config` commands, exit codes |
 //!
 //! What is deliberately absent: no module but [`registry`] knows what a record means. Meaning enters through
@@ -24,6 +25,7 @@ pub mod config;
 pub mod exit;
 pub mod health;
 pub mod http;
+pub mod in_force;
 pub mod kafka;
 pub mod key_file;
 pub mod lifecycle;

@@ -74,7 +74,7 @@ impl Lifecycle {
     /// most `grace`. A second signal ends the process at once with exit code 1.
     pub async fn run_until_signal(self, grace: Duration) -> ExitCode {
         match Signals::listen() {
-            Ok(signals) => self.run(signals, grace).await,
+            Ok(signals) => self.run(signals, grace, nothing_to_reload).await,
             Err(error) => {
                 tracing::error!(%error, "signals cannot be received");
                 Exit::Software.into()
@@ -82,11 +82,16 @@ impl Lifecycle {
         }
     }
 
-    /// As [`Lifecycle::run_until_signal`], with signals that are listened to already.
-    pub(crate) async fn run(mut self, mut signals: Signals, grace: Duration) -> ExitCode {
+    /// As [`Lifecycle::run_until_signal`], with signals that are listened to already. SIGHUP calls `reload`.
+    pub(crate) async fn run(
+        mut self,
+        mut signals: Signals,
+        grace: Duration,
+        reload: impl FnMut(),
+    ) -> ExitCode {
         let token = self.token();
         tokio::select! {
-            name = signals.next() => tracing::info!(signal = name, "stopping"),
+            name = signals.next_reloading(reload) => tracing::info!(signal = name, "stopping"),
             () = token.cancelled() => {}
             () = self.all_ended() => {}
         }
@@ -175,16 +180,24 @@ impl Signals {
 
     /// Waits for the next signal to stop, and returns its name.
     pub async fn next(&mut self) -> &'static str {
+        self.next_reloading(nothing_to_reload).await
+    }
+
+    /// The same, and calls `reload` at every SIGHUP meanwhile.
+    pub(crate) async fn next_reloading(&mut self, mut reload: impl FnMut()) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => {
-                    tracing::info!("nothing to reload: settings are read at start, PUT /admin/log changes the log level");
-                }
+                _ = self.hangup.recv() => reload(),
             }
         }
     }
+}
+
+/// What SIGHUP does to a process that reads its settings at start only.
+pub(crate) fn nothing_to_reload() {
+    tracing::info!("nothing to reload: settings are read at start, PUT /admin/log changes the log level");
 }
 
 /// An error with all its sources on one line.

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use plumbing::config::Faults;
 use plumbing::exit::Exit;
 use plumbing::http::TlsError;
+use plumbing::in_force::InForce;
 use plumbing::kafka::{Fold, KafkaError, Position, ProduceError};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryError};
@@ -31,6 +32,7 @@ use tokio::sync::Semaphore;
 
 use crate::config::{Config, Secrets};
 use crate::domain::banks::{self, Bank};
+use crate::domain::record::Intent;
 use crate::domain::request::SubmitRequest;
 use crate::domain::{gates, record, repeat};
 use crate::edge::hub::Hub;
@@ -44,13 +46,21 @@ const CATCH_UP_WITHIN: Duration = Duration::from_secs(2);
 pub struct Intake {
     upstream: UpstreamId,
     signing_key: Arc<SigningKey>,
-    policy: Policy,
+    policy: InForce<Policy>,
     registry: Fold<Registry>,
     publisher: Publisher,
     hub: Hub,
     repeat_check: Duration,
     in_flight: Semaphore,
     max_in_flight: u32,
+}
+
+/// What the hub says of an id.
+enum Known {
+    Status(Box<QueryStatus>),
+    Nothing,
+    /// No answer in time: the record is published and the hub decides.
+    Unanswered,
 }
 
 /// A query that Kafka has.
@@ -111,7 +121,7 @@ impl Intake {
         secrets: Secrets,
         lifecycle: &mut Lifecycle,
     ) -> Result<Arc<Self>, StartError> {
-        let policy = config.policy()?;
+        let policy = InForce::new(config.policy()?);
         let topics = Topics::new(config.prefix.as_str());
         let milliseconds = Duration::from_millis;
         let hub = Hub::new(&config.hub, &config.upstream)?;
@@ -167,8 +177,23 @@ impl Intake {
     /// A code of the gates, `DUPLICATE_QUERY`, `ID_REUSED`, `MESSAGE_TOO_LARGE`, `KAFKA_UNAVAILABLE`: nothing was
     /// published. `OUTCOME_UNKNOWN`: send the same id again; `DUPLICATE_QUERY` then means success.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Code> {
+        self.observed(request, Intent::Ask).await
+    }
+
+    /// Checks, seals, signs and publishes the release of a held query: the same content under the same id, with a consent
+    /// and factors of its own. `Ok` means that Kafka has it; whether it is taken, the hub decides.
+    ///
+    /// # Errors
+    /// As [`Intake::submit`], and `NOT_HELD`, `HOLD_NOT_OVER`, `HOLD_EXPIRED`: nothing was published. `OUTCOME_UNKNOWN`:
+    /// ask for the status, and send a release again when the query is still held.
+    pub async fn release(&self, request: SubmitRequest) -> Result<Submitted, Code> {
+        let held = request.content_digest();
+        self.observed(request, Intent::Release(held)).await
+    }
+
+    async fn observed(&self, request: SubmitRequest, intent: Intent) -> Result<Submitted, Code> {
         let (started, query) = (Instant::now(), request.query);
-        let result = self.take(request).await;
+        let result = self.take(request, intent).await;
         observe(result.as_ref().err().copied(), started);
         match &result {
             Ok(submitted) => tracing::info!(query_id = %query, position = %submitted.position, "submitted"),
@@ -177,39 +202,44 @@ impl Intake {
         result
     }
 
-    async fn take(&self, request: SubmitRequest) -> Result<Submitted, Code> {
+    async fn take(&self, request: SubmitRequest, intent: Intent) -> Result<Submitted, Code> {
         // The semaphore is never closed.
         let _permit = self.in_flight.acquire().await.map_err(|_| Code::INTERNAL)?;
         let query = request.query;
-        if let Some(known) = self.known(query).await {
-            return Err(repeat::refusal(&known, request.content_digest()));
+        let (at, known) = (now(), self.known(query).await);
+        match (intent, known) {
+            (Intent::Ask, Known::Status(known)) => {
+                return Err(repeat::refusal(&known, request.content_digest()));
+            }
+            (Intent::Release(held), Known::Status(known)) => repeat::may_release(&known, held, at)?,
+            (Intent::Release(_), Known::Nothing) => return Err(Code::NOT_HELD),
+            (Intent::Ask, Known::Nothing) | (Intent::Ask | Intent::Release(_), Known::Unanswered) => {}
         }
-        let at = now();
+        let policy = self.policy.get();
         let registry = self
             .fresh(|registry| {
-                gates::check(&request, self.signer(), &self.policy, registry, at).map(|()| registry.clone())
+                gates::check(&request, self.signer(), &policy, registry, at).map(|()| registry.clone())
             })
             .await?;
         let reference = Reference { upstream: self.upstream.clone(), query };
         let (topic, key) = (self.publisher.topic().to_owned(), Arc::clone(&self.signing_key));
         // Up to 500 seals and signatures: tens of milliseconds that no other task should wait for.
         let sealed = tokio::task::spawn_blocking(move || {
-            record::submitted(request, &reference, &topic, &registry, &key, at)
+            record::submitted(request, intent, &reference, &topic, &registry, &key, at)
         });
         let record = sealed.await.map_err(|_| Code::INTERNAL)??;
         let position = self.publisher.publish(record).await?;
         Ok(Submitted { query, position })
     }
 
-    /// What the hub has under this id. Without an answer in time the query is published and the hub decides.
-    async fn known(&self, query: QueryId) -> Option<QueryStatus> {
+    /// What the hub has under this id.
+    async fn known(&self, query: QueryId) -> Known {
         match self.hub.status_within(query, self.repeat_check).await {
-            Ok(status) => Some(status),
+            Ok(status) => Known::Status(Box::new(status)),
+            Err(problem) if problem.code == Code::QUERY_NOT_FOUND.as_str() => Known::Nothing,
             Err(problem) => {
-                if problem.code != Code::QUERY_NOT_FOUND.as_str() {
-                    tracing::warn!(query_id = %query, code = problem.code, "not known whether this is a repeat");
-                }
-                None
+                tracing::warn!(query_id = %query, code = problem.code, "not known whether this is a repeat");
+                Known::Unanswered
             }
         }
     }
@@ -227,6 +257,15 @@ impl Intake {
             }
             answer => answer,
         }
+    }
+
+    /// From now on asks the gates of these settings, which break no rule.
+    ///
+    /// # Errors
+    /// Every rule that they break; what was in force stays.
+    pub fn reload(&self, config: &Config) -> Result<(), Faults> {
+        self.policy.replace(config.policy()?);
+        Ok(())
     }
 
     /// Publishes the withdrawal of a consent. Works whether or not the query is known here or at the hub.

@@ -1,12 +1,13 @@
 //! `producer`: takes queries from a wallet's back end.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use plumbing::admin::AdminConfig;
 use plumbing::cli;
 use plumbing::exit::Failure;
 use plumbing::lifecycle::Lifecycle;
-use producer::{Config, Secrets};
+use producer::{Config, Intake, Secrets};
 
 struct Producer;
 
@@ -21,6 +22,7 @@ impl cli::Service for Producer {
     const ABOUT: &'static str = "Takes queries from a wallet's back end: checks, seals, signs, publishes";
     type Config = Config;
     type Flags = Flags;
+    type Live = Arc<Intake>;
 
     fn adjust(config: &mut Config, flags: &Flags) {
         config.dev = flags.dev;
@@ -30,10 +32,18 @@ impl cli::Service for Producer {
         &config.admin
     }
 
-    async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {
+    async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<Arc<Intake>, Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
-        producer::start(config, secrets, lifecycle).await.map_err(|error| error.exit().because(error))?;
-        Ok(())
+        let running =
+            producer::start(config, secrets, lifecycle).await.map_err(|error| error.exit().because(error))?;
+        Ok(running.intake)
+    }
+
+    fn reload(intake: &Arc<Intake>, config: &Config) {
+        match intake.reload(config) {
+            Ok(()) => tracing::info!("[policy] reloaded; other settings are read at start"),
+            Err(faults) => tracing::error!(%faults, "[policy] not reloaded"),
+        }
     }
 }
 

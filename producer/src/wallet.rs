@@ -61,21 +61,15 @@ pub struct Prepared {
 /// # Errors
 /// What of the person's identity has the wrong form.
 pub fn prepare(person: &Person, choice: &Choice, at: UnixMillis) -> Result<Prepared, IdentityError> {
-    let identity = Identity::new(
-        person.name.as_str(),
-        person.document_type,
-        person.document_number.as_str(),
-        person.phone.as_str(),
-    )?;
+    let identity = identity(person)?;
     let report_key = OpeningKey::generate();
-    let factor = |kind: FactorKind| Factor { kind: kind.into(), at_ms: at.0 };
     let request = SubmitRequest {
         query: QueryId::generate(),
         subject: person.subject.clone(),
         region: choice.region.clone(),
         banks: choice.banks.clone(),
         assurance: Assurance::RealName,
-        factors: vec![factor(FactorKind::Password), factor(FactorKind::DeviceKey)],
+        factors: factors(at),
         risk: choice.risk,
         consent: Consent {
             language: choice.text.language,
@@ -93,12 +87,56 @@ pub fn prepare(person: &Person, choice: &Choice, at: UnixMillis) -> Result<Prepa
     Ok(Prepared { request, report_key })
 }
 
+/// Prepares the release of a held query: the person read the text again at `at`, was seen as `risk` says, and passed
+/// password and device key again. Content and report key are those of the held one.
+///
+/// # Errors
+/// What of the person's identity has the wrong form.
+pub fn release(
+    held: &SubmitRequest,
+    person: &Person,
+    risk: RiskSignals,
+    at: UnixMillis,
+) -> Result<SubmitRequest, IdentityError> {
+    Ok(SubmitRequest {
+        query: held.query,
+        subject: held.subject.clone(),
+        region: held.region.clone(),
+        banks: held.banks.clone(),
+        assurance: held.assurance,
+        factors: factors(at),
+        risk,
+        consent: Consent {
+            nonce: fresh_nonce(),
+            issued_at: at,
+            expires_at: at + MAX_CONSENT_VALIDITY,
+            ..held.consent.clone()
+        },
+        report_key: held.report_key.clone(),
+        identity: identity(person)?,
+    })
+}
+
+fn identity(person: &Person) -> Result<Identity, IdentityError> {
+    Identity::new(
+        person.name.as_str(),
+        person.document_type,
+        person.document_number.as_str(),
+        person.phone.as_str(),
+    )
+}
+
+fn factors(at: UnixMillis) -> Vec<Factor> {
+    let factor = |kind: FactorKind| Factor { kind: kind.into(), at_ms: at.0 };
+    vec![factor(FactorKind::Password), factor(FactorKind::DeviceKey)]
+}
+
 /// Nobody asked, and nothing was noticed.
 pub fn no_risk() -> RiskSignals {
     RiskSignals { pretext: Pretext::None.into(), ..RiskSignals::default() }
 }
 
-/// The body of `POST /v1/queries` for a request of `person`.
+/// The body of `POST /v1/queries`, and of a release, for a request of `person`.
 pub fn body(request: &SubmitRequest, person: &Person) -> Value {
     let consent = &request.consent;
     let text = consent_texts().iter().find(|text| text.language == consent.language);

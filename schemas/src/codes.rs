@@ -65,6 +65,15 @@ codes! {
     FACTOR_IN_FUTURE 422 "An authentication factor is later than the consent it belongs to.";
     PURPOSE_NOT_ALLOWED 403 "The only purpose is a person's own check against fraud.";
 
+    QUERY_OPEN 409 "A query of this person is open. Follow it, or withdraw it, before another one is sent.";
+    ASKED_RECENTLY 429 "This person had a report a short while ago. Ask again when the time between two queries is over.";
+
+    // Holding.
+    HELD_FOR_RISK 409 "The query is held because somebody may be pressing the person. No bank is asked until it is released after a time to think.";
+    HOLD_NOT_OVER 409 "The time to think is not over yet. The query stays held.";
+    HOLD_EXPIRED 410 "The held query was not released in time. Send a new query.";
+    NOT_HELD 409 "There is no held query to release.";
+
     // Consent.
     CONSENT_TEXT_UNKNOWN 422 "The hash is not that of a consent text in force. Show the current text and ask again.";
     CONSENT_EXPIRED 422 "The consent had expired when the query arrived. Ask for a new one.";
@@ -117,7 +126,6 @@ codes! {
     REPORT_ERASED 410 "The report was erased after seven days.";
     QUERY_WITHDRAWN 410 "The consent was withdrawn.";
     QUERY_REJECTED 409 "The query was rejected; there is no report.";
-    NOT_HELD 409 "There is no held query to release.";
     GRANT_EXPIRED 403 "The grant is older than two minutes. Enter the payment password again.";
     GRANT_INVALID 403 "The grant is not one for this query.";
     GRANT_USED 403 "The grant was used before. Enter the payment password again.";

@@ -62,9 +62,12 @@ pub struct QueryStatus {
     pub query_id: String,
     /// Wire name of the state without prefix, for example `COLLECTING`.
     pub state: String,
-    /// The code of a rejection.
+    /// The code of a rejection, of a hold or of the end of one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
+    /// When a held query may be released.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<HoldStatus>,
     /// RFC 3339, UTC, three decimals, as are all times here.
     pub accepted_at: String,
     /// When the window closes.
@@ -80,6 +83,15 @@ pub struct QueryStatus {
     pub answered: u32,
     /// Hex of the content digest: tells the same query sent again from another one under its id.
     pub content_digest: String,
+}
+
+/// When a held query may be released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Earliest append time of a release.
+    pub release_from: String,
+    /// Latest append time of a release; after it the query is cancelled.
+    pub release_until: String,
 }
 
 /// Wire name of a protobuf enum value without its prefix: `QUERY_STATE_COLLECTING` becomes `COLLECTING`.

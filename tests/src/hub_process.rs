@@ -71,6 +71,10 @@ impl HubProcess {
                 "open_regions": config.policy.open_regions,
                 "consent_texts": config.policy.consent_texts,
                 "max_factor_age_seconds": config.policy.max_factor_age_seconds,
+                "one_open_query": config.policy.one_open_query,
+                "requery_interval_seconds": config.policy.requery_interval_seconds,
+                "cooling_off_seconds": config.policy.cooling_off_seconds,
+                "hold_seconds": config.policy.hold_seconds,
             },
             "window": {
                 "length_seconds": config.window.length_seconds,

@@ -273,6 +273,7 @@ async fn plant(redis: &RedisServer, numbers: &mut Numbers) {
         query_id: uuid::Uuid::now_v7().to_string(),
         state: "FINAL_ALL_ANSWERED".into(),
         code: None,
+        hold: None,
         accepted_at: String::new(),
         deadline_at: String::new(),
         finalised_at: None,
@@ -459,7 +460,7 @@ async fn an_aggregator_asks_redis_where_its_url_file_says_and_refuses_a_file_wit
 
     let running = start(&redis.url(), &mut lifecycle).await.expect("started");
     let Reference { upstream, query } = stage.reference(0);
-    let url = format!("http://{running}/v1/upstreams/{upstream}/queries/{query}");
+    let url = format!("http://{}/v1/upstreams/{upstream}/queries/{query}", running.addr);
     let client = plumbing::http::client(None).expect("no file can be wrong");
     // A call that finds the connection still being made goes on without Redis.
     let seen = async {

@@ -7,10 +7,12 @@ use std::time::Duration;
 use cardquery::sample;
 use cardquery_tests::process::ChildProcess;
 use plumbing::kafka::{KafkaConfig, OutRecord, Producer};
+use producer::wallet::{self, Choice};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use reqwest::{Client, Method, StatusCode};
 use schemas::registry::PartyName;
+use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -211,7 +213,7 @@ struct Started {
     process: ChildProcess,
     admin: String,
     client: Client,
-    _settings: Settings,
+    settings: Settings,
 }
 
 impl Started {
@@ -221,12 +223,12 @@ impl Started {
         let line = process.wait_for_line(r#""msg":"admin listener""#, WITHIN).await;
         let line: Value = serde_json::from_str(&line).expect("logs off a terminal are JSON");
         let admin = format!("http://{}", line["listen"].as_str().expect("an address"));
-        Self {
-            process,
-            admin,
-            client: plumbing::http::client(None).expect("no file can be wrong"),
-            _settings: settings,
-        }
+        Self { process, admin, client: plumbing::http::client(None).expect("no file can be wrong"), settings }
+    }
+
+    fn hang_up(&self) {
+        let hup = std::process::Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
+        assert!(hup.expect("kill runs").success());
     }
 
     async fn ask(&self, method: Method, path: &str) -> (StatusCode, String) {
@@ -277,12 +279,67 @@ async fn every_service_tells_how_it_is_and_ends_in_order_at_sigterm() {
         let refused = page.header("origin", "http://evil.example").send().await.expect("an answer");
         assert_eq!(refused.status(), 403);
 
-        let hup =
-            std::process::Command::new("kill").args(["-HUP", &started.process.id().to_string()]).status();
-        assert!(hup.expect("kill runs").success());
-        started.process.wait_for_line("nothing to reload", WITHIN).await;
+        started.hang_up();
+        let reloads = matches!(service, "aggregator" | "producer");
+        let said = if reloads { "[policy] reloaded" } else { "nothing to reload" };
+        started.process.wait_for_line(said, WITHIN).await;
         assert_eq!(started.process.terminate_and_wait(WITHIN).await, 0, "{service}");
     }
+}
+
+/// What a producer at `addr` says to a query of the sample's person from Shanghai.
+async fn submit(client: &Client, addr: &str) -> (StatusCode, Value) {
+    let sample = sample::core::people().into_iter().find(|person| person.real_name).expect("a person");
+    let person = (&sample).into();
+    let choice = Choice {
+        region: "310000".to_owned(),
+        banks: [BANK.parse().expect("an id")].into(),
+        text: producer::consent_texts()[0],
+        risk: wallet::no_risk(),
+    };
+    let now = UnixMillis(jiff::Timestamp::now().as_millisecond());
+    let prepared = wallet::prepare(&person, &choice, now).expect("a person");
+    let body = wallet::body(&prepared.request, &person);
+    let answer =
+        client.post(format!("http://{addr}/v1/queries")).json(&body).send().await.expect("an answer");
+    (answer.status(), answer.json().await.expect("JSON"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_breaks_no_rule_is_taken_over_at_sighup_and_any_other_is_refused_whole() {
+    let cluster = broker().await;
+    let mut hub = Started::new("aggregator", &cluster.bootstrap_servers()).await;
+    hub.process.wait_for_line(r#""msg":"started""#, WITHIN).await;
+    hub.settings.add("50-policy.toml", "[policy]\nconsent_texts = [\"hash\"]\nhold_seconds = 259201\n");
+    hub.hang_up();
+    for fault in ["`hash` is not a hex SHA-256", "policy.hold_seconds: must be at most 259200"] {
+        hub.process.wait_for_line(fault, WITHIN).await;
+    }
+    assert!(!hub.process.stderr().contains("[policy] reloaded"), "{}", hub.process.stderr());
+    hub.settings.add("50-policy.toml", "[policy.risk.signals]\non_call = \"HOLD\"\n");
+    hub.hang_up();
+    hub.process.wait_for_line("[policy] reloaded", WITHIN).await;
+    assert_eq!(hub.process.terminate_and_wait(WITHIN).await, 0);
+
+    let mut intake = Started::new("producer", &cluster.bootstrap_servers()).await;
+    let line = intake.process.wait_for_line(r#""msg":"listening""#, WITHIN).await;
+    let line: Value = serde_json::from_str(&line).expect("logs off a terminal are JSON");
+    let addr = line["addr"].as_str().expect("an address").to_owned();
+    intake.process.wait_for_line(r#""msg":"started""#, WITHIN).await;
+    let (status, _) = submit(&intake.client, &addr).await;
+    assert_eq!(status, StatusCode::ACCEPTED);
+    intake.settings.add("50-policy.toml", "[policy]\nopen_regions = [\"530000\"]\n");
+    intake.hang_up();
+    intake.process.wait_for_line("[policy] reloaded", WITHIN).await;
+    assert_eq!(submit(&intake.client, &addr).await.1["code"], "REGION_NOT_OPEN");
+    let broken = "[policy]\nopen_regions = [\"310000\", \"Yunnan\"]\nmax_factor_age = 0\n";
+    intake.settings.add("50-policy.toml", broken);
+    intake.hang_up();
+    for fault in ["`Yunnan` is not a code of six digits", "policy.max_factor_age: must be between"] {
+        intake.process.wait_for_line(fault, WITHIN).await;
+    }
+    assert_eq!(submit(&intake.client, &addr).await.1["code"], "REGION_NOT_OPEN", "nothing of it was taken");
+    assert_eq!(intake.process.terminate_and_wait(WITHIN).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,22 +1,27 @@
 //! The rule at the centre: what one query does when something happens to it.
 //!
-//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn |
-//! |---|---|---|---|---|
-//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends |
-//! | Final | count | nothing | nothing | ends |
-//! | Withdrawn | count | nothing | nothing | nothing |
-//! | Rejected | count | nothing | nothing | nothing |
+//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn | Released | HoldOver |
+//! |---|---|---|---|---|---|---|
+//! | Held | count | nothing | nothing | ends | collects, or refuses the release and stays | is cancelled, if it is over |
+//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends | refuses | nothing |
+//! | Final | count | nothing | nothing | ends | refuses | nothing |
+//! | Withdrawn | count | nothing | nothing | nothing | refuses | nothing |
+//! | Rejected | count | nothing | nothing | nothing | refuses | nothing |
+//! | Cancelled | count | nothing | nothing | nothing | refuses | nothing |
 //!
 //! What must never happen here: a second report, an SMS after a withdrawal, a reply that is late or not the first
-//! valid one deciding anything. Re-reading a record that had its effect has none.
+//! valid one deciding anything, a bank that is asked while the query is held. Re-reading a record that had its effect
+//! has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest};
 use schemas::time::UnixMillis;
 use schemas::wire::BankOutcome;
 
+use super::hold::{Held, Release};
 use super::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, Query, State};
 use super::window::Window;
 
@@ -46,6 +51,10 @@ pub enum Event {
     },
     /// The consent was withdrawn.
     Withdrawn,
+    /// A release of this query was read.
+    Released(Box<Release>),
+    /// The upstream's query topic was read past the time for a release.
+    HoldOver,
 }
 
 /// What a reply says, after all checks.
@@ -80,6 +89,17 @@ pub enum Effect {
     Report,
     /// The query ended by withdrawal: delete its content, tell the upstream.
     Withdraw,
+    /// The held query goes on with its release: keep its consent and contact, tell the upstream.
+    Release,
+    /// A release was refused: audit it, and tell the upstream if the query is still held.
+    RefuseRelease {
+        /// Where the release lies.
+        at: Position,
+        /// Why.
+        code: Code,
+    },
+    /// The held query ended without a release: tell the upstream.
+    CancelHold,
     /// Nothing changed but a counter.
     Count(Counted),
 }
@@ -125,6 +145,27 @@ impl Counted {
 pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Query, Vec<Effect>) {
     let times = query.times;
     let (state, effects) = match (query.state, event) {
+        (State::Held(mut held), Event::Released(release)) => {
+            if !held.is_news(&release.record) {
+                (State::Held(held), Vec::new())
+            } else if let Err(code) = held.judge(query.content_digest, &release) {
+                let refused = Effect::RefuseRelease { at: release.record.clone(), code };
+                (State::Held(held.refused(&release, code)), vec![refused])
+            } else {
+                // What is the query's own stays: id, subject, content and device.
+                let Release { record, times, pairs, .. } = *release;
+                return (
+                    Query { record, times, state: State::Collecting(pairs), ..query },
+                    vec![Effect::Release],
+                );
+            }
+        }
+        (State::Held(held), Event::HoldOver) if now > held.release_until => {
+            (State::Cancelled { at: now, banks: held.banks }, vec![Effect::CancelHold])
+        }
+        (State::Held(Held { banks, .. }), Event::Withdrawn) => {
+            (State::Withdrawn { at: now, banks }, vec![Effect::Withdraw])
+        }
         (State::Collecting(open), Event::Reply { bank, at, appended_at, said }) => {
             if appended_at > times.deadline_at {
                 (State::Collecting(open), vec![Effect::Count(Counted::Late)])
@@ -163,14 +204,36 @@ pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Q
             };
             (State::Final(report), vec![Effect::Count(counted)])
         }
-        (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Reply { .. }) => {
-            (state, vec![Effect::Count(Counted::AfterEnd)])
+        (
+            state @ (State::Held(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. }),
+            Event::Reply { .. },
+        ) => (state, vec![Effect::Count(Counted::AfterEnd)]),
+        (
+            state @ (State::Collecting(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }),
+            Event::Released(release),
+        ) => {
+            // The release itself, read again.
+            let again = release.record == query.record;
+            let refuse = || Effect::RefuseRelease { at: release.record.clone(), code: Code::NOT_HELD };
+            (state, if again { Vec::new() } else { vec![refuse()] })
         }
         (
-            state @ (State::Final(_) | State::Withdrawn { .. } | State::Rejected(_)),
-            Event::AskDue { .. } | Event::WindowClosed { .. },
+            state @ (State::Held(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }),
+            Event::AskDue { .. } | Event::WindowClosed { .. } | Event::HoldOver,
         )
-        | (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Withdrawn) => (state, Vec::new()),
+        | (state @ State::Collecting(_), Event::HoldOver)
+        | (
+            state @ (State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. }),
+            Event::Withdrawn,
+        ) => (state, Vec::new()),
     };
     (Query { state, ..query }, effects)
 }

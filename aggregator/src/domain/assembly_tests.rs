@@ -27,6 +27,7 @@ scenarios! {
     a_record_has_its_effect_once "repetition.txt";
     banks_are_asked_again_until_reply_by "asking.txt";
     a_withdrawal_ends_everything "withdrawal.txt";
+    a_held_query_waits_for_its_release "hold.txt";
     every_cell_of_the_table_is_as_written "table.txt";
 }
 

@@ -4,13 +4,16 @@
 //! is derived from the query and the kind of change: writing it again changes nothing.
 
 use bytes::Bytes;
+use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::fields::Fields;
 use schemas::ids::{Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 
+use super::hold::Held;
 use super::query::{Closing, Final, Query, State};
+use super::risk::Decision;
 
 /// The form of every body. Never change it: bodies are evidence for years.
 const FORM: &str = "audit-leaf/v1";
@@ -43,7 +46,16 @@ impl Leaf {
 
 /// The query was accepted. Names what decides later: its record, its times, and what each bank's reply must match.
 pub fn registered(query: &Query) -> Leaf {
-    Leaf::new(&query.reference, "registered", "registered", |fields| {
+    accepted("registered", query)
+}
+
+/// A held query was released: the same facts, of the release.
+pub fn released(query: &Query) -> Leaf {
+    accepted("released", query)
+}
+
+fn accepted(kind: &str, query: &Query) -> Leaf {
+    Leaf::new(&query.reference, kind, kind, |fields| {
         let fields = fields
             .bytes(&query.content_digest.0)
             .bytes(&query.report_key.0)
@@ -58,9 +70,53 @@ pub fn registered(query: &Query) -> Leaf {
             State::Collecting(open) => open.pairs.iter().fold(fields, |fields, (bank, pair)| {
                 fields.text(bank.as_str()).bytes(&pair.statement_sha256.0)
             }),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => fields,
+            State::Held(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => fields,
         }
     })
+}
+
+/// The query waits for its release.
+pub fn held(query: &Query, held: &Held) -> Leaf {
+    Leaf::new(&query.reference, "held", "held", |fields| {
+        record(fields.bytes(&query.content_digest.0).bytes(&query.report_key.0), &query.record)
+            .time(query.times.accepted_at)
+            .time(held.release_from)
+            .time(held.release_until)
+            .text(held.code.as_str())
+    })
+}
+
+/// The held query was not released in time.
+pub fn cancelled(reference: &Reference, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "cancelled", "cancelled", |fields| fields.time(at))
+}
+
+/// A release in `at` was refused.
+pub fn release_refused(reference: &Reference, at: &Position, code: Code) -> Leaf {
+    let id = format!("release-refused/{}/{}", at.partition, at.offset);
+    Leaf::new(reference, "release-refused", &id, |fields| record(fields, at).text(code.as_str()))
+}
+
+/// What the risk table decided of the submission or release in `at`.
+pub fn risk(reference: &Reference, at: &Position, seen: &wire::RiskSignals, decision: Decision) -> Leaf {
+    let id = format!("risk/{}/{}", at.partition, at.offset);
+    Leaf::new(reference, "risk", &id, |fields| {
+        record(fields, at)
+            .text(decision.as_str())
+            .integer(i64::from(seen.pretext).cast_unsigned())
+            .integer(seen.screen_shared.into())
+            .integer(seen.on_call.into())
+            .integer(seen.remote_control.into())
+            .integer(seen.new_device.into())
+    })
+}
+
+fn record(fields: Fields, at: &Position) -> Fields {
+    fields.text(&at.topic).integer(at.partition.cast_unsigned().into()).integer(at.offset.cast_unsigned())
 }
 
 /// A gate was closed.
@@ -136,11 +192,11 @@ mod tests {
     use std::time::Duration;
 
     use jiff::tz::TimeZone;
-    use plumbing::kafka::Position;
     use schemas::ids::KeyId;
     use schemas::wire::BankOutcome;
 
     use super::*;
+    use crate::domain::hold::HoldTimes;
     use crate::domain::query::{Closed, Collecting, FinalKind, Outcome, Pair};
     use crate::domain::window::Window;
 
@@ -186,6 +242,15 @@ mod tests {
         }
     }
 
+    fn hold() -> Held {
+        let times = HoldTimes { cooling_off: Duration::from_secs(1), longest: Duration::from_secs(2) };
+        Held::new(UnixMillis(1_795_420_800_000), &times, 1)
+    }
+
+    fn seen() -> wire::RiskSignals {
+        wire::RiskSignals { on_call: true, pretext: wire::Pretext::None.into(), ..Default::default() }
+    }
+
     #[test]
     fn bodies_keep_their_bytes() {
         let coverage = wire::Signed { body: Bytes::from_static(b"coverage"), ..Default::default() };
@@ -196,6 +261,11 @@ mod tests {
             viewed(&reference(), Nonce([1; 16]), Digest([2; 32]), UnixMillis(6)),
             finalised(&reference(), &report(false), &coverage, 12),
             grant_refused(&reference(), Digest([2; 32]), Code::DEVICE_MISMATCH, UnixMillis(6)),
+            held(&query(), &hold()),
+            released(&query()),
+            release_refused(&reference(), &query().record, Code::HOLD_NOT_OVER),
+            cancelled(&reference(), UnixMillis(5)),
+            risk(&reference(), &query().record, &seen(), Decision::Warn),
         ];
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
         assert_eq!(
@@ -207,8 +277,41 @@ mod tests {
                 "b762de65d5c4ffe04f8d5ba2a361cc6e f87ff5f3bc2955fa",
                 "585a3d92d58aea1bfedeb1781a41bad5 98d183b883370513",
                 "0f8c38b1e88baabd92fbe58e3286ee33 d788521ebc078468",
+                "e1cf73bc3ead326ec07fd257c4a5d018 c73413a3eb622e31",
+                "e78eaef177aa2d4f0bde843d27a69f6a e90e82d7e5f8947f",
+                "f6218c0609d6cf0ef584294473c9c88b 413d654b4f87ed16",
+                "32091e15e1b705653b6da1224b8a4fda 8e72e4080a86358a",
+                "63e703887ee56654ddce308b78578279 fd20ba7c1ba3bb66",
             ]
         );
+    }
+
+    #[test]
+    fn every_decision_of_the_risk_table_has_a_leaf_of_its_own_that_says_what_was_seen() {
+        let leaf = |offset, seen: &wire::RiskSignals, decision| {
+            let at = Position { offset, ..query().record };
+            risk(&reference(), &at, seen, decision)
+        };
+        let first = leaf(1, &seen(), Decision::Warn);
+        assert_ne!(first.id, leaf(2, &seen(), Decision::Warn).id);
+        let mut bodies =
+            std::collections::BTreeSet::from([first.body, leaf(1, &seen(), Decision::Hold).body]);
+        for bit in 0..4 {
+            let mut flipped = seen();
+            let flags = [
+                &mut flipped.screen_shared,
+                &mut flipped.on_call,
+                &mut flipped.remote_control,
+                &mut flipped.new_device,
+            ];
+            *flags[bit] ^= true;
+            bodies.insert(leaf(1, &flipped, Decision::Warn).body);
+        }
+        for pretext in 0..12 {
+            bodies.insert(leaf(1, &wire::RiskSignals { pretext, ..seen() }, Decision::Warn).body);
+        }
+        // The answer of `seen` is one of the twelve.
+        assert_eq!(bodies.len(), 2 + 4 + 11);
     }
 
     #[test]

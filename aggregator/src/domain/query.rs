@@ -8,6 +8,7 @@ use schemas::ids::{BankId, Digest, KeyId, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire::{BankOutcome, QueryState};
 
+use super::hold::Held;
 use super::window::Times;
 
 /// A registered query.
@@ -32,6 +33,8 @@ pub struct Query {
 /// Where a query stands. Each state carries what it needs and nothing else.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
+    /// No bank is asked until it is released.
+    Held(Held),
     /// Banks may still answer.
     Collecting(Collecting),
     /// The report is final and never changes.
@@ -45,6 +48,13 @@ pub enum State {
     },
     /// A gate was closed.
     Rejected(Code),
+    /// It was held, and not released in time.
+    Cancelled {
+        /// When.
+        at: UnixMillis,
+        /// Chosen banks. None was asked.
+        banks: u32,
+    },
 }
 
 /// The open pairs of a query.
@@ -150,14 +160,24 @@ impl Query {
     /// The state as it is told.
     pub fn wire_state(&self) -> QueryState {
         match &self.state {
+            State::Held(_) => QueryState::Held,
             State::Collecting(_) => QueryState::Collecting,
             State::Final(report) => report.wire_state(),
             State::Withdrawn { .. } => QueryState::Withdrawn,
             State::Rejected(_) => QueryState::Rejected,
+            State::Cancelled { .. } => QueryState::Cancelled,
         }
     }
 
-    /// Banks asked, and banks that have answered so far.
+    /// Whether it is under way: a person has one such query.
+    pub fn is_open(&self) -> bool {
+        match &self.state {
+            State::Held(_) | State::Collecting(_) => true,
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => false,
+        }
+    }
+
+    /// Banks asked (of a query that was only held: chosen), and banks that have answered so far.
     pub fn counts(&self) -> (u32, u32) {
         match &self.state {
             State::Collecting(open) => {
@@ -167,7 +187,9 @@ impl Query {
                 (count(open.pairs.len()), count(open.pairs.values().filter(answered).count()))
             }
             State::Final(report) => (count(report.outcomes.len()), report.answered()),
-            State::Withdrawn { banks, .. } => (*banks, 0),
+            State::Held(Held { banks, .. })
+            | State::Withdrawn { banks, .. }
+            | State::Cancelled { banks, .. } => (*banks, 0),
             State::Rejected(_) => (0, 0),
         }
     }

@@ -11,7 +11,8 @@ use super::window::Window;
 /// alike.
 ///
 /// # Errors
-/// `QUERY_NOT_FOUND`, `QUERY_REJECTED`, `QUERY_WITHDRAWN`, `REPORT_NOT_READY`, `REPORT_ERASED`, `DEVICE_MISMATCH`.
+/// `QUERY_NOT_FOUND`, `QUERY_REJECTED`, `QUERY_WITHDRAWN`, `HOLD_EXPIRED`, `REPORT_NOT_READY`, `REPORT_ERASED`,
+/// `DEVICE_MISMATCH`.
 pub fn may_view<'a>(
     query: Option<&'a Query>,
     grant: &Grant,
@@ -23,9 +24,10 @@ pub fn may_view<'a>(
         .ok_or(Code::QUERY_NOT_FOUND)?;
     let report = match &query.state {
         State::Final(report) => report,
-        State::Collecting(_) => return Err(Code::REPORT_NOT_READY),
+        State::Held(_) | State::Collecting(_) => return Err(Code::REPORT_NOT_READY),
         State::Withdrawn { .. } => return Err(Code::QUERY_WITHDRAWN),
         State::Rejected(_) => return Err(Code::QUERY_REJECTED),
+        State::Cancelled { .. } => return Err(Code::HOLD_EXPIRED),
     };
     // Views stop at the erase instant, whenever the content itself goes.
     if window.is_erased(&query.times, now) {

@@ -52,10 +52,10 @@ pub(super) async fn put(redis: &Redis, reference: &Reference, status: &QueryStat
 /// How long a status may be told although the query has moved on and nobody could say so.
 fn ttl(state: &State) -> Duration {
     match state {
-        State::Collecting(_) => Duration::from_secs(1),
+        State::Held(_) | State::Collecting(_) => Duration::from_secs(1),
         // It can still be withdrawn.
         State::Final(_) => Duration::from_secs(10),
-        State::Withdrawn { .. } | State::Rejected(_) => Duration::from_secs(60),
+        State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => Duration::from_secs(60),
     }
 }
 
@@ -71,6 +71,7 @@ mod tests {
             query_id: reference.query.to_string(),
             state: "COLLECTING".into(),
             code: None,
+            hold: None,
             accepted_at: String::new(),
             deadline_at: String::new(),
             finalised_at: None,

@@ -5,6 +5,7 @@ mod assemble;
 mod reconcile;
 mod refused;
 mod register;
+mod release;
 mod sweep;
 mod view;
 mod write;
@@ -13,11 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use plumbing::in_force::InForce;
 use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, Record, RecordReader, Verdict, Watermarks};
 use schemas::codes::Code;
 use schemas::keys::SigningKey;
 use schemas::registry::Registry;
-use schemas::rules::Policy;
 use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use tokio::sync::Notify;
@@ -28,6 +29,7 @@ pub use self::reconcile::{LostTail, ReconcileError, Reconciler};
 pub use self::refused::Refused;
 pub use self::register::Registrar;
 pub use self::sweep::Sweeper;
+use crate::domain::policy::Policy;
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::FirstLine;
@@ -53,8 +55,8 @@ pub struct Hub<S> {
     pub first_line: Arc<FirstLine>,
     /// Names of topics.
     pub topics: Topics,
-    /// The gates.
-    pub policy: Policy,
+    /// What is in force.
+    pub policy: InForce<Policy>,
     /// The times of queries.
     pub window: Window,
     /// Told when there are outbox rows.

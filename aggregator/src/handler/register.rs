@@ -1,4 +1,4 @@
-//! Takes records of the query topics: registers, asks, withdraws.
+//! Takes records of the query topics: registers, asks, withdraws; releases stand in `release.rs`.
 //!
 //! Registration is committed before anybody is asked, so a reply to an unknown query is an error and never a race.
 //! After a crash in between, the record is read again: the query is there, not yet marked as asked, and is asked.
@@ -6,42 +6,66 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use plumbing::kafka::{Handler, KafkaError, Record, Verdict};
+use plumbing::kafka::{Handler, KafkaError, Position, Record, Verdict};
 use prost::Message as _;
 use schemas::codes::Code;
-use schemas::ids::{BankId, Reference, UpstreamId};
+use schemas::ids::{BankId, Digest, Reference, UpstreamId};
+use schemas::registry::Registry;
 use schemas::rules;
 use schemas::submission::{self, Submission};
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
 use schemas::wire::{self, event_record, query_record};
 
-use super::write::{After, withdrawn};
+use super::write::{After, accepted, held, withdrawn};
 use super::{Hub, dead_letter, progress, retry};
+use crate::domain::asking::Asking;
 use crate::domain::assembly::Event;
 use crate::domain::audit;
+use crate::domain::hold::Held;
 use crate::domain::query::{Collecting, Pair, Query, State};
+use crate::domain::risk::Decision;
+use crate::domain::subject::SubjectMac;
 use crate::metric_names;
 use crate::store::{NewQuery, OutboxRow, Outgoing, Plan, Registered, SealedContact, Store, StoreResult, Tx};
 
 /// Handles query records.
 pub struct Registrar<S> {
-    hub: Arc<Hub<S>>,
+    pub(super) hub: Arc<Hub<S>>,
     /// Queries whose banks were asked, to be noted with the next batch.
     asked: Mutex<Vec<Reference>>,
 }
 
 /// A record that passed its checks.
 enum Checked {
-    Submission(Box<Submission>, Result<(), Code>),
+    Submission(Box<Submission>, Judged),
+    /// With the digest that it says it releases.
+    Release(Box<Submission>, Digest, Judged),
     Revocation(Reference),
 }
 
+/// What the gates say of a query at its append time, and the risk table if they are open.
+pub(super) type Judged = Result<Decision, Code>;
+
 /// What is left to do for a record after the commit.
-struct ToAsk {
-    query: Query,
-    asks: Vec<(BankId, u32)>,
-    submission: Box<Submission>,
+pub(super) enum Left {
+    Nothing,
+    Ask(Box<ToAsk>),
+    /// The record takes no id.
+    DeadLetter(Code),
+}
+
+impl From<Option<ToAsk>> for Left {
+    fn from(ask: Option<ToAsk>) -> Self {
+        ask.map_or(Self::Nothing, |ask| Self::Ask(Box::new(ask)))
+    }
+}
+
+/// Banks to be asked.
+pub(super) struct ToAsk {
+    pub(super) query: Query,
+    pub(super) asks: Vec<(BankId, u32)>,
+    pub(super) submission: Box<Submission>,
 }
 
 impl<S: Store> Registrar<S> {
@@ -73,38 +97,49 @@ impl<S: Store> Registrar<S> {
         };
         match message.message {
             Some(query_record::Message::Submitted(submitted)) => {
-                self.submitted(&upstream, record, &submitted).await
+                let submission = match self.opened(&upstream, record, &submitted).await? {
+                    // Signed to release a held query, and not to be a query of its own.
+                    Ok(submission) if submission.query.releases.is_some() => return Ok(Err(Code::NOT_HELD)),
+                    Ok(submission) => submission,
+                    Err(code) => return Ok(Err(code)),
+                };
+                let judged = self.judge(record, &submission).await?;
+                Ok(Ok(Checked::Submission(Box::new(submission), judged)))
+            }
+            Some(query_record::Message::Released(released)) => {
+                let Some(submitted) = released.submission else { return Ok(Err(Code::MESSAGE_MALFORMED)) };
+                let submission = match self.opened(&upstream, record, &submitted).await? {
+                    Ok(submission) => submission,
+                    Err(code) => return Ok(Err(code)),
+                };
+                // Signed to be a query of its own.
+                let Some(releases) = submission.query.releases else { return Ok(Err(Code::NOT_HELD)) };
+                let judged = self.judge(record, &submission).await?;
+                Ok(Ok(Checked::Release(Box::new(submission), releases, judged)))
             }
             Some(query_record::Message::Revoked(revoked)) => self.revoked(&upstream, record, &revoked).await,
-            // A release needs a held query. None is held yet, so none can be released.
-            Some(query_record::Message::Released(_)) => Ok(Err(Code::NOT_HELD)),
             None => Ok(Err(Code::MESSAGE_MALFORMED)),
         }
     }
 
-    async fn submitted(
+    async fn opened(
         &self,
         upstream: &UpstreamId,
         record: &Record,
         submitted: &wire::QuerySubmitted,
-    ) -> Result<Result<Checked, Code>, KafkaError> {
+    ) -> Result<Result<Submission, Code>, KafkaError> {
         let (key, at) = (record.key.as_deref().unwrap_or_default(), UnixMillis(record.append_time_ms));
-        let opened = self
-            .hub
-            .judged(|registry| {
-                let party = registry.upstream(upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
-                submission::open(upstream, key, submitted, party, at)
-            })
-            .await?;
-        let submission = match opened {
-            // Signed to release a held query, and not to be a query of its own.
-            Ok(submission) if submission.query.releases.is_some() => return Ok(Err(Code::NOT_HELD)),
-            Ok(submission) => submission,
-            Err(code) => return Ok(Err(code)),
+        let open = |registry: &Registry| {
+            let party = registry.upstream(upstream).ok_or(Code::UPSTREAM_UNKNOWN)?;
+            submission::open(upstream, key, submitted, party, at)
         };
-        let gates = |registry: &_| rules::check_query(&submission.query, &self.hub.policy, registry, at);
-        let gates = self.hub.judged(gates).await?;
-        Ok(Ok(Checked::Submission(Box::new(submission), gates)))
+        self.hub.judged(open).await
+    }
+
+    async fn judge(&self, record: &Record, submission: &Submission) -> Result<Judged, KafkaError> {
+        let (policy, at) = (self.hub.policy.get(), UnixMillis(record.append_time_ms));
+        let gates = |registry: &_| rules::check_query(&submission.query, &policy.gates, registry, at);
+        Ok(self.hub.judged(gates).await?.map(|()| policy.risk.decide(&submission.query.risk)))
     }
 
     async fn revoked(
@@ -122,30 +157,31 @@ impl<S: Store> Registrar<S> {
     }
 
     /// One transaction for the batch, of which `records` passed their checks; returns what is left to ask, per record.
-    async fn write(
-        &self,
-        batch: &[Record],
-        records: Vec<(&Record, Checked)>,
-    ) -> StoreResult<Vec<Option<ToAsk>>> {
+    async fn write(&self, batch: &[Record], records: Vec<(&Record, Checked)>) -> StoreResult<Vec<Left>> {
         let noted: Vec<Reference> = self.asked().clone();
         let now = self.hub.store.now().await?;
         let mut tx = self.hub.store.begin().await?;
-        tx.prepare(&plan(&noted, &records)).await?;
+        tx.prepare(&self.plan(&noted, &records)).await?;
         tx.mark_asked(&noted).await?;
-        let mut to_ask = Vec::with_capacity(records.len());
+        let mut left = Vec::with_capacity(records.len());
         let mut after = After::default();
         for (record, checked) in records {
-            let ask = match checked {
-                Checked::Submission(submission, gates) => {
-                    self.register(&mut tx, record, submission, gates, now).await?
+            left.push(match checked {
+                Checked::Submission(submission, judged) => {
+                    self.register(&mut tx, record, submission, judged, now).await?.into()
+                }
+                Checked::Release(submission, releases, judged) => {
+                    let release = self.release(&mut tx, record, submission, releases, judged, now);
+                    let (left, more) = release.await?;
+                    after.extend(more);
+                    left
                 }
                 Checked::Revocation(reference) => {
                     let at = UnixMillis(record.append_time_ms);
                     after.extend(self.withdraw(&mut tx, &reference, at).await?);
-                    None
+                    Left::Nothing
                 }
-            };
-            to_ask.push(ask);
+            });
         }
         for ((topic, partition), progress) in progress(batch) {
             tx.progress(topic, partition, progress).await?;
@@ -154,7 +190,7 @@ impl<S: Store> Registrar<S> {
         self.asked().retain(|reference| !noted.contains(reference));
         self.hub.outbox.notify_one();
         self.hub.settle(&after, now).await;
-        Ok(to_ask)
+        Ok(left)
     }
 
     async fn register<T: Tx>(
@@ -162,7 +198,7 @@ impl<S: Store> Registrar<S> {
         tx: &mut T,
         record: &Record,
         submission: Box<Submission>,
-        gates: Result<(), Code>,
+        judged: Judged,
         now: UnixMillis,
     ) -> StoreResult<Option<ToAsk>> {
         let word = &submission.query;
@@ -172,8 +208,14 @@ impl<S: Store> Registrar<S> {
             count("REPORT_ERASED");
             return Ok(None);
         }
-        let state = match gates {
-            Ok(()) => State::Collecting(open_pairs(&submission, now, times.reply_by)),
+        let state = match self.may_ask(tx, &submission, judged, times.accepted_at).await? {
+            Ok(Decision::Allow | Decision::Warn) => {
+                State::Collecting(open_pairs(&submission, now, times.reply_by))
+            }
+            Ok(Decision::Hold) => {
+                let banks = u32::try_from(submission.banks.len()).unwrap_or(u32::MAX);
+                State::Held(Held::new(times.accepted_at, &self.hub.policy.get().hold, banks))
+            }
             Err(code) => State::Rejected(code),
         };
         let query = Query {
@@ -189,14 +231,18 @@ impl<S: Store> Registrar<S> {
             statement: submission.contact.statement.clone(),
             sealed: submission.contact.sealed_contact.clone(),
         };
-        let accepted = matches!(query.state, State::Collecting(_));
         let new = NewQuery {
-            nonce: accepted.then_some(word.terms.nonce),
-            contact: accepted.then_some(contact),
+            nonce: query.is_open().then_some(word.terms.nonce),
+            contact: matches!(query.state, State::Collecting(_)).then_some(contact),
             query,
         };
         match tx.register(&new).await? {
-            Registered::New => self.registered(tx, new.query, submission, now).await,
+            Registered::New => {
+                if let (true, Ok(decision)) = (new.query.is_open(), judged) {
+                    self.audit_decision(tx, &new.query.record, &submission, decision).await?;
+                }
+                self.registered(tx, new.query, submission, now).await
+            }
             Registered::Known { query, asked } => {
                 // The same query sent again is sealed anew: its statements are not those that replies must name.
                 if query.record == record.position && !asked {
@@ -218,6 +264,41 @@ impl<S: Store> Registrar<S> {
         }
     }
 
+    /// `judged`, unless this person may not ask now. What is known already is not judged again.
+    async fn may_ask<T: Tx>(
+        &self,
+        tx: &mut T,
+        submission: &Submission,
+        judged: Judged,
+        at: UnixMillis,
+    ) -> StoreResult<Judged> {
+        let reference = &submission.query.reference;
+        if judged.is_err() || !tx.lock(&BTreeSet::from([reference.clone()])).await?.is_empty() {
+            return Ok(judged);
+        }
+        let asking = tx.asking(self.subject(submission)).await?;
+        let limits = &self.hub.policy.get().asking;
+        Ok(asking.check(reference, at, limits).and(judged))
+    }
+
+    /// Leaves behind what the risk table decided.
+    pub(super) async fn audit_decision<T: Tx>(
+        &self,
+        tx: &mut T,
+        at: &Position,
+        submission: &Submission,
+        decision: Decision,
+    ) -> StoreResult<()> {
+        metrics::counter!(metric_names::RISK, "decision" => decision.as_str()).increment(1);
+        let query = &submission.query;
+        tx.leaf(audit::risk(&query.reference, at, &query.risk, decision)).await
+    }
+
+    fn subject(&self, submission: &Submission) -> SubjectMac {
+        let query = &submission.query;
+        self.hub.subjects.mac(&query.reference.upstream, &query.subject)
+    }
+
     /// Tells the upstream, and applies a withdrawal that came first.
     async fn registered<T: Tx>(
         &self,
@@ -236,7 +317,14 @@ impl<S: Store> Registrar<S> {
             tx.leaf(audit::rejected(&query, *code)).await?;
             return Ok(None);
         }
-        tx.leaf(audit::registered(&query)).await?;
+        match &query.state {
+            State::Held(held) => tx.leaf(audit::held(&query, held)).await?,
+            State::Collecting(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => tx.leaf(audit::registered(&query)).await?,
+        }
         if let Some(at) = tx.withdrawal(&query.reference).await? {
             count(Code::QUERY_WITHDRAWN.as_str());
             tx.enqueue(vec![tell(withdrawn(at))]).await?;
@@ -246,18 +334,18 @@ impl<S: Store> Registrar<S> {
             tx.save(&query).await?;
             return Ok(None);
         }
+        let subject = self.subject(&submission);
+        let asking = Asking { open: Some(query.reference.clone()), ..tx.asking(subject).await? };
+        tx.save_asking(subject, &asking).await?;
+        if let State::Held(state) = &query.state {
+            count(state.code.as_str());
+            tracing::info!(query_id = %query.reference.query, "query held");
+            tx.enqueue(vec![tell(held(state))]).await?;
+            return Ok(None);
+        }
         count("ACCEPTED");
         tx.enqueue(vec![tell(accepted(&query))]).await?;
-        let due: Vec<BankId> = match &query.state {
-            State::Collecting(open) => open
-                .pairs
-                .iter()
-                .filter(|(_, pair)| pair.ask_again_at.is_some())
-                .map(|(bank, _)| bank.clone())
-                .collect(),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
-        };
-        let due = due.into_iter().map(|bank| Event::AskDue { bank });
+        let due = due(&query);
         let (query, after) = self.hub.apply(tx, query, due, None, now).await?;
         Ok(Some(ToAsk { query, asks: after.asks, submission }))
     }
@@ -276,6 +364,31 @@ impl<S: Store> Registrar<S> {
         self.hub.ask(&to_ask.query, &to_ask.asks, &to_ask.submission.banks).await?;
         self.asked().push(to_ask.query.reference.clone());
         Ok(())
+    }
+
+    /// What the transaction will take: the queries of its records with their people, and those whose banks were asked
+    /// meanwhile.
+    fn plan(&self, noted: &[Reference], records: &[(&Record, Checked)]) -> Plan {
+        let mut plan = Plan { queries: noted.iter().cloned().collect(), ..Plan::default() };
+        for (_, checked) in records {
+            match checked {
+                Checked::Submission(submission, judged) => {
+                    plan.consents.insert(submission.query.reference.clone());
+                    plan.nonces.insert(submission.query.terms.nonce);
+                    if judged.is_ok() {
+                        plan.subjects.insert(self.subject(submission));
+                    }
+                }
+                Checked::Release(submission, _, _) => {
+                    plan.consents.insert(submission.query.reference.clone());
+                    plan.nonces.insert(submission.query.terms.nonce);
+                }
+                Checked::Revocation(reference) => {
+                    plan.consents.insert(reference.clone());
+                }
+            }
+        }
+        plan
     }
 
     fn asked(&self) -> std::sync::MutexGuard<'_, Vec<Reference>> {
@@ -303,15 +416,24 @@ impl<S: Store> Handler for Registrar<S> {
         }
         let indexes: Vec<usize> = good.iter().map(|(index, ..)| *index).collect();
         let records = good.into_iter().map(|(_, record, checked)| (record, checked)).collect();
-        let to_ask = match self.write(batch, records).await {
-            Ok(to_ask) => to_ask,
+        let left = match self.write(batch, records).await {
+            Ok(left) => left,
             Err(error) => {
                 tracing::warn!(%error, "queries not registered");
                 return vec![retry("STORE_UNAVAILABLE"); batch.len()];
             }
         };
-        for (index, to_ask) in indexes.into_iter().zip(to_ask) {
-            let Some(to_ask) = to_ask else { continue };
+        for (index, left) in indexes.into_iter().zip(left) {
+            let to_ask = match left {
+                Left::Nothing => continue,
+                Left::Ask(to_ask) => to_ask,
+                Left::DeadLetter(code) => {
+                    tracing::warn!(position = %batch[index].position, code = %code, "query record refused");
+                    count(code.as_str());
+                    verdicts[index] = dead_letter(code);
+                    continue;
+                }
+            };
             if let Err(error) = self.ask(&to_ask).await {
                 tracing::warn!(query_id = %to_ask.query.reference.query, %error, "banks not asked");
                 verdicts[index] = retry("BANKS_NOT_ASKED");
@@ -321,25 +443,8 @@ impl<S: Store> Handler for Registrar<S> {
     }
 }
 
-/// What the transaction will take: the queries of its records, and those whose banks were asked meanwhile.
-fn plan(noted: &[Reference], records: &[(&Record, Checked)]) -> Plan {
-    let mut plan = Plan { queries: noted.iter().cloned().collect(), ..Plan::default() };
-    for (_, checked) in records {
-        match checked {
-            Checked::Submission(submission, _) => {
-                plan.consents.insert(submission.query.reference.clone());
-                plan.nonces.insert(submission.query.terms.nonce);
-            }
-            Checked::Revocation(reference) => {
-                plan.consents.insert(reference.clone());
-            }
-        }
-    }
-    plan
-}
-
 /// Every chosen bank, due now unless there is no time left.
-fn open_pairs(submission: &Submission, now: UnixMillis, reply_by: UnixMillis) -> Collecting {
+pub(super) fn open_pairs(submission: &Submission, now: UnixMillis, reply_by: UnixMillis) -> Collecting {
     let ask_at = (now <= reply_by).then_some(now);
     let pairs: BTreeMap<BankId, Pair> = submission
         .banks
@@ -350,22 +455,28 @@ fn open_pairs(submission: &Submission, now: UnixMillis, reply_by: UnixMillis) ->
 }
 
 /// The banks of a query that was registered before a crash and may not have been asked.
-fn ask_once_more(query: Query, submission: Box<Submission>, now: UnixMillis) -> Option<ToAsk> {
+pub(super) fn ask_once_more(query: Query, submission: Box<Submission>, now: UnixMillis) -> Option<ToAsk> {
     let State::Collecting(open) = &query.state else { return None };
     let unheard = open.pairs.iter().filter(|(_, pair)| pair.closed.is_none() && pair.attempts > 0);
     let asks: Vec<_> = unheard.map(|(bank, pair)| (bank.clone(), pair.attempts)).collect();
     (now <= query.times.reply_by).then_some(ToAsk { asks, submission, query })
 }
 
-fn accepted(query: &Query) -> event_record::Message {
-    event_record::Message::Accepted(wire::QueryAccepted {
-        accepted_at_ms: query.times.accepted_at.0,
-        deadline_at_ms: query.times.deadline_at.0,
-        erase_on: query.times.erase_on.to_string(),
-        banks: query.counts().0,
-    })
+/// Banks that are to be asked now.
+pub(super) fn due(query: &Query) -> Vec<Event> {
+    match &query.state {
+        State::Collecting(open) => {
+            let due = open.pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some());
+            due.map(|(bank, _)| Event::AskDue { bank: bank.clone() }).collect()
+        }
+        State::Held(_)
+        | State::Final(_)
+        | State::Withdrawn { .. }
+        | State::Rejected(_)
+        | State::Cancelled { .. } => Vec::new(),
+    }
 }
 
-fn count(code: &'static str) {
+pub(super) fn count(code: &'static str) {
     metrics::counter!(metric_names::QUERIES, "code" => code).increment(1);
 }

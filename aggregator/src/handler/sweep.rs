@@ -73,16 +73,27 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let ending = async {
+            let (mut tick, mut read_past) = (ticks(interval), ReadPast::default());
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.end_holds(&mut read_past).await {
+                    tracing::warn!(%error, "holds not ended");
+                }
+            }
+        };
         let forgetting = async {
             let mut tick = ticks(FORGET_EVERY);
             while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
                 if let Err(error) = hub.forget_refusals().await {
                     tracing::warn!(%error, "refused grants of past hours not forgotten");
                 }
+                if let Err(error) = hub.forget_askings().await {
+                    tracing::warn!(%error, "people who may ask again not forgotten");
+                }
             }
         };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, forgetting);
+        tokio::join!(asking, closing, ending, forgetting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -92,18 +103,7 @@ impl<S: Store> Sweeper<S> {
         let due = self.hub.store.past_deadline(now.before(grace), ROUND).await?;
         let Some(latest) = due.last().map(|query| query.times.deadline_at + grace) else { return Ok(()) };
         let topics: BTreeSet<String> = due.iter().flat_map(|query| self.reply_topics(query)).collect();
-        let unasked: Vec<String> =
-            topics.iter().filter(|topic| self.read_past.needs_ends(topic, latest)).cloned().collect();
-        for (partition, end) in self.hub.watermarks.end_offsets(&unasked).await {
-            // A topic whose partitions nobody lists says nothing of them: this instance may be the one that is cut off,
-            // while others read on.
-            if partition.1 < 0 && !matches!(end, Err(KafkaError::UnknownTopic(_))) {
-                continue;
-            }
-            self.read_past.asked(partition, end.ok(), now);
-        }
-        let progress = self.hub.store.progress(&topics).await?;
-        self.read_past.progressed(|partition| progress.get(partition).map_or(0, |known| known.next_offset));
+        self.hub.look(&mut self.read_past, &topics, latest, now).await?;
         for query in due {
             let topics = self.reply_topics(&query);
             let past = query.times.deadline_at + grace;
@@ -137,7 +137,11 @@ impl<S: Store> Sweeper<S> {
     fn reply_topics(&self, query: &Query) -> Vec<String> {
         match &query.state {
             State::Collecting(open) => open.pairs.keys().map(|bank| self.hub.topics.reply(bank)).collect(),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
+            State::Held(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => Vec::new(),
         }
     }
 }
@@ -150,6 +154,65 @@ fn ticks(interval: Duration) -> Interval {
 }
 
 impl<S: Store> Hub<S> {
+    /// Looks how far `topics` have been read, to know about `instant`.
+    async fn look(
+        &self,
+        read_past: &mut ReadPast,
+        topics: &BTreeSet<String>,
+        instant: UnixMillis,
+        now: UnixMillis,
+    ) -> Result<(), SweepError> {
+        let unasked: Vec<String> =
+            topics.iter().filter(|topic| read_past.needs_ends(topic, instant)).cloned().collect();
+        for (partition, end) in self.watermarks.end_offsets(&unasked).await {
+            // A topic whose partitions nobody lists says nothing of them: this instance may be the one that is cut off,
+            // while others read on.
+            if partition.1 < 0 && !matches!(end, Err(KafkaError::UnknownTopic(_))) {
+                continue;
+            }
+            read_past.asked(partition, end.ok(), now);
+        }
+        let progress = self.store.progress(topics).await?;
+        read_past.progressed(|partition| progress.get(partition).map_or(0, |known| known.next_offset));
+        Ok(())
+    }
+
+    /// Cancels held queries whose upstream's topic was read past the time for a release: one that came in time is never
+    /// too late because the hub was down.
+    async fn end_holds(&self, read_past: &mut ReadPast) -> Result<(), SweepError> {
+        let now = self.store.now().await?;
+        let due = self.store.past_hold(now.before(self.window.grace), ROUND).await?;
+        let over = |query: &Query| match &query.state {
+            State::Held(held) => Some(held.release_until + self.window.grace),
+            State::Collecting(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => None,
+        };
+        let Some(latest) = due.iter().filter_map(over).max() else { return Ok(()) };
+        let topics: BTreeSet<String> = due.iter().map(|query| query.record.topic.to_string()).collect();
+        self.look(read_past, &topics, latest, now).await?;
+        for query in due {
+            if over(&query).is_none_or(|over| !read_past.is_past([&*query.record.topic].into_iter(), over)) {
+                continue;
+            }
+            let mut tx = self.store.begin().await?;
+            let locked = tx.lock(&BTreeSet::from([query.reference.clone()])).await?.remove(&query.reference);
+            let Some(query) = locked else { continue };
+            let (_, after) = self.apply(&mut tx, query, [Event::HoldOver], None, now).await?;
+            tx.commit().await?;
+            self.settle(&after, now).await;
+        }
+        Ok(())
+    }
+
+    /// Forgets people who may ask again.
+    async fn forget_askings(&self) -> Result<(), StoreError> {
+        let interval = self.policy.get().asking.requery_interval;
+        self.store.forget_askings(self.store.now().await?.before(interval)).await
+    }
+
     /// Forgets refused grants of hours that are over for every clock: another server's may be a little behind.
     async fn forget_refusals(&self) -> Result<(), StoreError> {
         let hour = Hour::of(self.store.now().await?);
@@ -192,9 +255,12 @@ impl<S: Store> Hub<S> {
         };
         let message = wire::QueryRecord::decode(record.value.clone())
             .map_err(|_| SweepError::Record(Code::MESSAGE_MALFORMED))?;
-        let Some(query_record::Message::Submitted(submitted)) = message.message else {
-            return Err(SweepError::Record(Code::MESSAGE_MALFORMED));
+        let submitted = match message.message {
+            Some(query_record::Message::Submitted(submitted)) => Some(submitted),
+            Some(query_record::Message::Released(released)) => released.submission,
+            Some(query_record::Message::Revoked(_)) | None => None,
         };
+        let submitted = submitted.ok_or(SweepError::Record(Code::MESSAGE_MALFORMED))?;
         let key = record.key.as_deref().unwrap_or_default();
         let registry = self.registry.get();
         let party = registry.upstream(&upstream).ok_or(SweepError::Record(Code::UPSTREAM_UNKNOWN))?;

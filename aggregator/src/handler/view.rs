@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use bytes::Bytes;
 use prost::Message as _;
 use schemas::codes::Code;
-use schemas::http::{QueryStatus, state_name};
+use schemas::http::{HoldStatus, QueryStatus, state_name};
 use schemas::ids::{Digest, Reference, UpstreamId};
 use schemas::time::UnixMillis;
 use schemas::view::{self, Grant};
@@ -13,6 +13,7 @@ use schemas::wire::{self, event_record};
 
 use super::{Hub, Refused};
 use crate::domain::audit;
+use crate::domain::hold::Held;
 use crate::domain::query::{Final, Query, State};
 use crate::domain::refusals::{Hour, MAX_REFUSED, SubjectHour, refuses_grant};
 use crate::domain::view::may_view;
@@ -196,15 +197,22 @@ fn refused(code: Code, hour: Hour, now: UnixMillis) -> Refused {
 
 fn status_of(query: &Query) -> QueryStatus {
     let (banks, answered) = query.counts();
-    let (finalised_at, code) = match &query.state {
-        State::Final(report) => (Some(report.finalised_at.to_string()), None),
-        State::Rejected(code) => (None, Some(code.to_string())),
-        State::Collecting(_) | State::Withdrawn { .. } => (None, None),
+    let hold = |held: &Held| HoldStatus {
+        release_from: held.release_from.to_string(),
+        release_until: held.release_until.to_string(),
+    };
+    let (finalised_at, code, hold) = match &query.state {
+        State::Held(held) => (None, Some(held.code.to_string()), Some(hold(held))),
+        State::Final(report) => (Some(report.finalised_at.to_string()), None, None),
+        State::Rejected(code) => (None, Some(code.to_string()), None),
+        State::Cancelled { .. } => (None, Some(Code::HOLD_EXPIRED.to_string()), None),
+        State::Collecting(_) | State::Withdrawn { .. } => (None, None, None),
     };
     QueryStatus {
         query_id: query.reference.query.to_string(),
         state: state_name(query.wire_state()).to_owned(),
         code,
+        hold,
         accepted_at: query.times.accepted_at.to_string(),
         deadline_at: query.times.deadline_at.to_string(),
         finalised_at,

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use schemas::codes::Code;
 use schemas::ids::{BankId, Digest};
 use schemas::report::{Coverage, sign_coverage};
 use schemas::time::UnixMillis;
@@ -11,7 +12,9 @@ use schemas::wire::{self, QueryState, event_record};
 use super::Hub;
 use crate::domain::assembly::{self, Counted, Effect, Event};
 use crate::domain::audit;
+use crate::domain::hold::Held;
 use crate::domain::query::{Final, Query, State};
+use crate::domain::subject::SubjectMac;
 use crate::first_line::Changed;
 use crate::metric_names;
 use crate::store::{OutboxRow, Outgoing, Store, StoreResult, Tx};
@@ -23,6 +26,8 @@ pub(super) struct After {
     pub(super) asks: Vec<(BankId, u32)>,
     /// Counters.
     pub(super) counted: Vec<Counted>,
+    /// Releases that were refused, and why.
+    refused_releases: Vec<Code>,
     /// The outbox has rows.
     wrote_outbox: bool,
     /// Queries whose state was saved.
@@ -50,6 +55,7 @@ impl<S: Store> Hub<S> {
         let reference = query.reference.clone();
         let mut tell = |message| rows.push(OutboxRow { reference: reference.clone(), message });
         let mut effects = Vec::new();
+        let was_open = query.is_open();
         for event in events {
             let more;
             (query, more) = assembly::apply(query, event, now, &self.window);
@@ -77,7 +83,23 @@ impl<S: Store> Hub<S> {
                     tx.drop_content(&reference).await?;
                     tx.leaf(audit::withdrawn(&reference, now)).await?;
                     tell(Outgoing::Event(withdrawn(now)));
-                    withdrawn_from = Some(self.subjects.mac(&query.reference.upstream, &query.subject));
+                    withdrawn_from = Some(self.subject(&query));
+                }
+                Effect::Release => {
+                    tx.leaf(audit::released(&query)).await?;
+                    tell(Outgoing::Event(accepted(&query)));
+                }
+                Effect::RefuseRelease { at, code } => {
+                    tx.leaf(audit::release_refused(&reference, &at, code)).await?;
+                    if let State::Held(state) = &query.state {
+                        tell(Outgoing::Event(held(state)));
+                    }
+                    after.refused_releases.push(code);
+                }
+                Effect::CancelHold => {
+                    tx.leaf(audit::cancelled(&reference, now)).await?;
+                    let code = Code::HOLD_EXPIRED.to_string();
+                    tell(Outgoing::Event(event_record::Message::Cancelled(wire::QueryCancelled { code })));
                 }
                 Effect::Cancel { bank } => tell(Outgoing::Cancel(bank)),
                 Effect::Ask { bank, attempt } => after.asks.push((bank, attempt)),
@@ -87,17 +109,41 @@ impl<S: Store> Hub<S> {
         after.wrote_outbox = !rows.is_empty();
         tx.enqueue(rows).await?;
         tx.save(&query).await?;
+        if was_open && !query.is_open() {
+            self.end_asking(tx, &query).await?;
+        }
         after.changed.push(Changed { reference: query.reference.clone(), withdrawn_from });
         Ok((query, after))
     }
 }
 
 impl<S> Hub<S> {
+    /// The person of an ended query may ask again, at once or some time after their report.
+    pub(super) async fn end_asking<T: Tx>(&self, tx: &mut T, query: &Query) -> StoreResult<()> {
+        let reported_at = match &query.state {
+            State::Final(report) => Some(report.finalised_at),
+            State::Held(_)
+            | State::Collecting(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => None,
+        };
+        tx.end_asking(self.subject(query), &query.reference, reported_at).await
+    }
+
+    /// Whom the person of a query is counted as.
+    pub(super) fn subject(&self, query: &Query) -> SubjectMac {
+        self.subjects.mac(&query.reference.upstream, &query.subject)
+    }
+
     /// Counts, wakes the relay, and takes back what the first line remembers. To be called after the commit: what was
     /// taken back is not counted. `now` is the store's.
     pub(super) async fn settle(&self, after: &After, now: UnixMillis) {
         for counted in &after.counted {
             metrics::counter!(metric_names::REPLIES, "outcome" => counted.as_str()).increment(1);
+        }
+        for code in &after.refused_releases {
+            metrics::counter!(metric_names::QUERIES, "code" => code.as_str()).increment(1);
         }
         for (state, late) in &after.finalised {
             let outcome = schemas::http::state_name(*state);
@@ -119,6 +165,7 @@ impl After {
         self.asks.extend(other.asks);
         self.counted.extend(other.counted);
         self.finalised.extend(other.finalised);
+        self.refused_releases.extend(other.refused_releases);
         self.wrote_outbox |= other.wrote_outbox;
         self.changed.extend(other.changed);
     }
@@ -150,6 +197,22 @@ fn report_ready(report: &Final) -> event_record::Message {
         answered: report.answered(),
         finalised_at_ms: report.finalised_at.0,
     })
+}
+
+/// The event that tells the upstream that its query is taken, with its times.
+pub(super) fn accepted(query: &Query) -> event_record::Message {
+    event_record::Message::Accepted(wire::QueryAccepted {
+        accepted_at_ms: query.times.accepted_at.0,
+        deadline_at_ms: query.times.deadline_at.0,
+        erase_on: query.times.erase_on.to_string(),
+        banks: query.counts().0,
+    })
+}
+
+/// The event that tells the upstream that its query is held, or is so still.
+pub(super) fn held(held: &Held) -> event_record::Message {
+    let release_from_ms = held.release_from.0;
+    event_record::Message::Held(wire::QueryHeld { code: held.code.to_string(), release_from_ms })
 }
 
 /// The event that tells the upstream of a withdrawal.

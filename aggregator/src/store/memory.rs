@@ -18,9 +18,11 @@ use super::{
     GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent, SealedContact,
     Store, StoreResult, Tx,
 };
+use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
 use crate::domain::query::{Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
+use crate::domain::subject::SubjectMac;
 
 /// Where the store in memory takes the time from.
 pub trait Clock: Send + Sync + 'static {
@@ -56,6 +58,7 @@ struct Tables {
     coverages: BTreeMap<Reference, wire::Signed>,
     grants: HashMap<Nonce, (Reference, Digest)>,
     refusals: BTreeMap<SubjectHour, BTreeSet<Digest>>,
+    askings: BTreeMap<SubjectMac, Asking>,
     outbox: BTreeMap<u64, Leasable>,
     parked: HashMap<u64, (OutboxRow, String)>,
     next_row: u64,
@@ -136,6 +139,25 @@ impl Store for MemoryStore {
         Ok(due.into_iter().take(max).cloned().collect())
     }
 
+    async fn past_hold(&self, now: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
+        let tables = self.tables.lock().await;
+        let mut due: Vec<(UnixMillis, &Query)> = tables
+            .queries
+            .values()
+            .filter_map(|row| match &row.query.state {
+                State::Held(held) => Some((held.release_until, &row.query)),
+                State::Collecting(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Cancelled { .. } => None,
+            })
+            .filter(|(until, _)| *until < now)
+            .collect();
+        due.sort_by_key(|(until, _)| *until);
+        Ok(due.into_iter().take(max).map(|(_, query)| query.clone()).collect())
+    }
+
     async fn due_to_ask(
         &self,
         now: UnixMillis,
@@ -145,7 +167,11 @@ impl Store for MemoryStore {
         let mut due: BTreeMap<Reference, BTreeSet<BankId>> = BTreeMap::new();
         let pairs = tables.queries.iter().filter_map(|(reference, row)| match &row.query.state {
             State::Collecting(open) => Some((reference, &open.pairs)),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => None,
+            State::Held(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => None,
         });
         for (reference, pairs) in pairs {
             for (bank, _) in pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now)) {
@@ -178,6 +204,14 @@ impl Store for MemoryStore {
 
     async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
         self.tables.lock().await.refusals.retain(|at, _| at.hour >= hour);
+        Ok(())
+    }
+
+    async fn forget_askings(&self, before: UnixMillis) -> StoreResult<()> {
+        let keeps = |_: &SubjectMac, asking: &mut Asking| {
+            asking.open.is_some() || asking.reported_at.is_some_and(|reported_at| reported_at >= before)
+        };
+        self.tables.lock().await.askings.retain(keeps);
         Ok(())
     }
 
@@ -342,6 +376,44 @@ impl Tx for MemoryTx {
         Ok(Registered::New)
     }
 
+    async fn is_nonce_used(&mut self, nonce: Nonce) -> StoreResult<bool> {
+        Ok(self.tables.nonces.contains_key(&nonce))
+    }
+
+    async fn keep_release(
+        &mut self,
+        reference: &Reference,
+        nonce: Nonce,
+        contact: &SealedContact,
+    ) -> StoreResult<()> {
+        self.put(|tables| &mut tables.nonces, nonce, Some(reference.clone()));
+        if !self.tables.is_erased(reference) {
+            self.put(|tables| &mut tables.contacts, reference.clone(), Some(contact.clone()));
+        }
+        Ok(())
+    }
+
+    async fn asking(&mut self, subject: SubjectMac) -> StoreResult<Asking> {
+        Ok(self.tables.askings.get(&subject).cloned().unwrap_or_default())
+    }
+
+    async fn save_asking(&mut self, subject: SubjectMac, asking: &Asking) -> StoreResult<()> {
+        self.put(|tables| &mut tables.askings, subject, Some(asking.clone()));
+        Ok(())
+    }
+
+    async fn end_asking(
+        &mut self,
+        subject: SubjectMac,
+        query: &Reference,
+        reported_at: Option<UnixMillis>,
+    ) -> StoreResult<()> {
+        // Of a query that came before anything was counted nothing is counted.
+        let Some(mut asking) = self.tables.askings.get(&subject).cloned() else { return Ok(()) };
+        asking.end(query, reported_at);
+        self.save_asking(subject, &asking).await
+    }
+
     async fn save(&mut self, query: &Query) -> StoreResult<()> {
         let asked = self.tables.queries.get(&query.reference).is_some_and(|row| row.asked);
         let row = Row { query: query.clone(), asked };
@@ -357,6 +429,10 @@ impl Tx for MemoryTx {
             }
         }
         Ok(())
+    }
+
+    async fn is_asked(&mut self, reference: &Reference) -> StoreResult<bool> {
+        Ok(self.tables.queries.get(reference).is_some_and(|row| row.asked))
     }
 
     async fn withdraw(&mut self, reference: &Reference, at: UnixMillis) -> StoreResult<bool> {

@@ -28,9 +28,11 @@ use schemas::wire;
 
 pub use self::memory::{Clock, MemoryStore, SystemClock};
 pub use self::postgres::{PostgresStore, PostgresTx};
+use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 use crate::domain::refusals::{Hour, SubjectHour};
+use crate::domain::subject::SubjectMac;
 
 /// A store could not do what it was asked. The caller tries the same again later.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -47,7 +49,7 @@ pub struct NewQuery {
     pub query: Query,
     /// Nonce of its consent; `None` for a rejected query, which uses up no consent.
     pub nonce: Option<Nonce>,
-    /// The contact for the notice, sealed; `None` for a rejected query.
+    /// The contact for the notice, sealed; `None` for a rejected query, and for a held one: its release brings another.
     pub contact: Option<SealedContact>,
 }
 
@@ -63,13 +65,15 @@ pub struct SealedContact {
 /// What a transaction will be about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Queries to be registered or withdrawn. Taking them keeps a registration and a withdrawal from passing each other
+    /// Queries to be registered, released or withdrawn. Taking them keeps a registration and a withdrawal from passing each other
     /// unseen.
     pub consents: BTreeSet<Reference>,
     /// Other queries to be locked or marked.
     pub queries: BTreeSet<Reference>,
-    /// Nonces that registrations will bring.
+    /// Nonces that registrations and releases will bring.
     pub nonces: BTreeSet<Nonce>,
+    /// People whose queries will be registered.
+    pub subjects: BTreeSet<SubjectMac>,
 }
 
 /// What became of a registration.
@@ -122,7 +126,8 @@ impl Outgoing {
         let name = match event {
             Message::Accepted(_) => "accepted",
             Message::Rejected(_) => "rejected",
-            Message::Held(_) => "held",
+            // A refused release is told as well.
+            Message::Held(held) => return format!("event/held/{}/{}", held.code, held.release_from_ms),
             Message::Cancelled(_) => "cancelled",
             Message::ReportReady(_) => "report-ready",
             // A report may be viewed more than once.
@@ -198,6 +203,9 @@ pub trait Store: Send + Sync + 'static {
         max: usize,
     ) -> impl Future<Output = StoreResult<Vec<Query>>> + Send;
 
+    /// Held queries whose time for a release ended before `now`, the longest over first.
+    fn past_hold(&self, now: UnixMillis, max: usize) -> impl Future<Output = StoreResult<Vec<Query>>> + Send;
+
     /// Open pairs whose `ask_again_at` is at or before `now`, grouped by query.
     fn due_to_ask(
         &self,
@@ -225,6 +233,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Forgets refused grants of the hours before `hour`.
     fn forget_refusals(&self, hour: Hour) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Forgets people without an open query whose last report, if there was one, became final before `before`.
+    fn forget_askings(&self, before: UnixMillis) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Leases outbox rows: at most `max`, not leased by others, each only when no older row of its query waits.
     fn lease_outbox(
@@ -273,11 +284,45 @@ pub trait Tx: Send {
     /// Registers a query. A withdrawal that arrived first is for the caller to look up with [`Tx::withdrawal`].
     fn register(&mut self, new: &NewQuery) -> impl Future<Output = StoreResult<Registered>> + Send;
 
-    /// Writes a locked query's new state.
+    /// Whether a consent with this nonce was used.
+    fn is_nonce_used(&mut self, nonce: Nonce) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Keeps the consent and the contact of a released query, after its new state was saved. The nonce must be one that
+    /// [`Tx::is_nonce_used`] called unused.
+    fn keep_release(
+        &mut self,
+        reference: &Reference,
+        nonce: Nonce,
+        contact: &SealedContact,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// What is counted of this person. Taken, not only read: of two transactions that ask for the same person one waits
+    /// for the end of the other.
+    fn asking(&mut self, subject: SubjectMac) -> impl Future<Output = StoreResult<Asking>> + Send;
+
+    /// Writes what is counted of a person that was taken.
+    fn save_asking(
+        &mut self,
+        subject: SubjectMac,
+        asking: &Asking,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// As [`Asking::end`] for this person, who need not be taken before.
+    fn end_asking(
+        &mut self,
+        subject: SubjectMac,
+        query: &Reference,
+        reported_at: Option<UnixMillis>,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Writes a locked query's new state, and what a release changes of it: record and times.
     fn save(&mut self, query: &Query) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Notes that the banks of these queries were asked.
     fn mark_asked(&mut self, references: &[Reference]) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Whether the banks of a locked query were asked.
+    fn is_asked(&mut self, reference: &Reference) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// Notes a withdrawal; `false` when it was noted before. Works before the query is there.
     fn withdraw(

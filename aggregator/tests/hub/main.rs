@@ -1,8 +1,11 @@
 //! The aggregator on the in-process broker: records in, records and reports out.
 
 mod asking;
+mod asking_often;
 mod finalising;
+mod holding;
 mod http;
+
 mod joining;
 mod parties;
 #[path = "../../../schemas/tests/refused_entries/mod.rs"]

@@ -70,6 +70,7 @@ pub(crate) struct Query {
     pub(crate) subject: String,
     pub(crate) region: String,
     pub(crate) scam_warning_acknowledged: bool,
+    pub(crate) risk: wire::RiskSignals,
     pub(crate) releases: Option<Digest>,
     pub(crate) signer: SigningKey,
     pub(crate) submitted: wire::QuerySubmitted,
@@ -110,6 +111,7 @@ impl Query {
             subject: format!("subject-{id}"),
             region: REGION.into(),
             scam_warning_acknowledged: true,
+            risk: wire::RiskSignals { pretext: wire::Pretext::None.into(), ..Default::default() },
             releases: None,
             signer: signing_key("wallet"),
             submitted: wire::QuerySubmitted::default(),
@@ -127,6 +129,29 @@ impl Query {
         again
     }
 
+    /// What releases this query, good when it is appended at `at`: the same content with a consent of its own, and nobody
+    /// presses the person any more.
+    pub(crate) fn release(&self, at: UnixMillis, change: impl FnOnce(&mut Self)) -> Self {
+        let issued_at = at.before(Duration::from_secs(30));
+        let mut release = self.clone();
+        release.terms.issued_at = issued_at;
+        release.terms.expires_at = issued_at + Duration::from_secs(3_600);
+        release.terms.nonce = fresh_nonce();
+        for factor in &mut release.terms.factors {
+            factor.at_ms = issued_at.0;
+        }
+        release.risk = wire::RiskSignals { pretext: wire::Pretext::None.into(), ..Default::default() };
+        release.releases = Some(self.content_digest());
+        change(&mut release);
+        release.seal();
+        release
+    }
+
+    pub(crate) fn content_digest(&self) -> Digest {
+        let banks: BTreeSet<&BankId> = self.banks.iter().collect();
+        submission::content_digest(&self.terms, &self.subject, &self.region, banks.into_iter())
+    }
+
     fn seal(&mut self) {
         let keys: BTreeMap<BankId, OpeningKey> =
             self.banks.iter().map(|bank| (bank.clone(), opening_key(bank.as_str()))).collect();
@@ -141,7 +166,7 @@ impl Query {
             notifier: notifier.public(),
             identity: identity(),
             contact: wire::Contact { phone: PHONE.into(), language: Language::ZhCn.into() },
-            risk: wire::RiskSignals::default(),
+            risk: self.risk,
             releases: self.releases,
         };
         self.submitted = submission::submit(&draft, &self.signer).expect("seals");

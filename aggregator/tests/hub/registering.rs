@@ -6,6 +6,7 @@ use aggregator::domain::subject::SubjectKey;
 use aggregator::first_line::FirstLine;
 use aggregator::handler::{Hub, Registrar};
 use aggregator::store::{MemoryStore, SystemClock};
+use plumbing::in_force::InForce;
 use plumbing::kafka::{Handler as _, Producer, RecordReader, Verdict, Watermarks, read_to_end};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry;
@@ -138,7 +139,7 @@ async fn a_record_that_is_read_again_asks_nobody_again() {
         key: signing_key(HUB),
         subjects: SubjectKey::ephemeral(),
         first_line: Arc::new(FirstLine::new(None, config.limits.rate())),
-        policy: config.policy.policy().expect("a policy"),
+        policy: InForce::new(config.policy.policy().expect("a policy")),
         window: config.window.window().expect("a window"),
         outbox: Arc::new(Notify::new()),
         topics: stand.topics.clone(),

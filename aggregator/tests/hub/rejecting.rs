@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use aggregator::domain::risk::Decision;
 use schemas::codes::Code;
 use schemas::ids::Digest;
 use schemas::time::UnixMillis;
 use schemas::wire::{Assurance, event_record::Message};
 
 use crate::parties::{Query, now};
-use crate::stand::{Hub, MAX_FACTOR_AGE, Stand, message_id, with_long_windows};
+use crate::stand::{DAY, Hub, MAX_FACTOR_AGE, Stand, broker, message_id, with_long_windows};
 
 /// Submits and expects the rejection with `code`: told once, asking nobody, shown in the status.
 async fn is_rejected(stand: &Stand, hub: &Hub, query: &Query, code: Code) {
@@ -103,4 +104,25 @@ fn expiry_and_age_are_judged_at_the_append_time_to_the_millisecond() {
             assert_eq!(rejected.code, code.as_str());
         }
     });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_is_replaced_counts_for_the_next_record() {
+    let cluster = broker();
+    let stand = Stand::new(&cluster, DAY).await;
+    let hub = stand.start().await;
+    let call = |query: &mut Query| query.risk.on_call = true;
+    let before = Query::but(&["alpha"], call);
+    stand.submit(&before).await;
+    stand.until_told(&before, &["accepted"]).await;
+    let mut config = stand.config();
+    config.policy.risk.signals.on_call = Decision::Hold;
+    hub.policy.replace(config.policy.policy().expect("a policy"));
+    let after = Query::but(&["alpha"], call);
+    stand.submit(&after).await;
+    stand.until_told(&after, &["held"]).await;
+    config.policy.open_regions.clear();
+    hub.policy.replace(config.policy.policy().expect("a policy"));
+    is_rejected(&stand, &hub, &Query::of(&["alpha"]), Code::REGION_NOT_OPEN).await;
+    hub.stop().await;
 }

@@ -3,12 +3,14 @@
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
-use aggregator::Stores;
 use aggregator::config::{Config, Secrets};
+use aggregator::domain::policy::Policy;
 use aggregator::domain::subject::SubjectKey;
 use aggregator::store::{MemoryStore, Store as _, SystemClock};
+use aggregator::{Running, Stores};
 use bytes::Bytes;
 use plumbing::exit::Exit;
+use plumbing::in_force::InForce;
 use plumbing::kafka::{Follower, KafkaConfig, Position, Record, Watermarks, follow};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::RegistryConfig;
@@ -280,6 +282,14 @@ impl Stand {
         self.send(&topic, &query.id(), submitted(&query.submitted), None, Some(at)).await
     }
 
+    /// Appends the release of a held query.
+    pub(crate) async fn release_at(&self, release: &Query, at: UnixMillis) -> Sent {
+        let released = wire::QueryReleased { submission: Some(release.submitted.clone()) };
+        let record = wire::QueryRecord { message: Some(query_record::Message::Released(released)) };
+        let topic = self.topics.query(&release.reference.upstream);
+        self.send(&topic, &release.id(), record.encode_to_vec(), None, Some(at)).await
+    }
+
     pub(crate) async fn revoke(&self, query: &Query) -> Sent {
         let revoked = submission::revoke(&query.reference, now(), &query.signer);
         let record = wire::QueryRecord { message: Some(query_record::Message::Revoked(revoked)) };
@@ -327,6 +337,11 @@ impl Stand {
         let told = self.tape.until(&what, enough).await;
         assert_eq!(told.iter().map(Told::name).collect::<Vec<_>>(), names, "{told:?}");
         told
+    }
+
+    /// Name of the first event of a query.
+    pub(crate) async fn first_told(&self, query: &Query) -> &'static str {
+        self.tape.until("an event", || self.told(query).first().copied()).await
     }
 
     /// What `to` was asked about `query`, verified as the hub's word, and until when it is of use.
@@ -450,8 +465,8 @@ impl Stand {
         let store = MemoryStore::new(Arc::new(SystemClock));
         let stores = Stores::shared(store.clone());
         let started = aggregator::start_on(stores, config, secrets, &mut lifecycle);
-        let addr = soon("the start", started).await.expect("started");
-        Hub { url: format!("http://{addr}"), store, lifecycle, http: self.http.clone() }
+        let Running { addr, policy } = soon("the start", started).await.expect("started");
+        Hub { url: format!("http://{addr}"), store, policy, lifecycle, http: self.http.clone() }
     }
 }
 
@@ -534,6 +549,7 @@ pub(crate) fn message_id(query: &Query, kind: &str) -> String {
 pub(crate) struct Hub {
     url: String,
     pub(crate) store: MemoryStore,
+    pub(crate) policy: InForce<Policy>,
     lifecycle: Lifecycle,
     http: reqwest::Client,
 }

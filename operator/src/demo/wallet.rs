@@ -12,7 +12,7 @@ use schemas::keys::{SigningKey, VerifyingKey};
 use schemas::registry::{PartyName, SeenVersions};
 use schemas::report::{self, Device, OpenedReport};
 use schemas::time::UnixMillis;
-use schemas::wire::DocumentType;
+use schemas::wire::{DocumentType, RiskSignals};
 use serde_json::Value;
 
 use crate::sample;
@@ -79,11 +79,27 @@ impl Wallet {
         banks: &BTreeSet<String>,
         now: UnixMillis,
     ) -> Result<Submitted, WalletError> {
+        self.submit_seen(person, real_name, region, banks, wallet::no_risk(), now).await
+    }
+
+    /// The same of a person who is seen as `risk` says.
+    ///
+    /// # Errors
+    /// As [`Self::submit`].
+    pub async fn submit_seen(
+        &self,
+        person: &Person,
+        real_name: bool,
+        region: &str,
+        banks: &BTreeSet<String>,
+        risk: RiskSignals,
+        now: UnixMillis,
+    ) -> Result<Submitted, WalletError> {
         let choice = Choice {
             region: region.to_owned(),
             banks: banks.iter().filter_map(|bank| bank.parse().ok()).collect(),
             text: producer::consent_texts()[0],
-            risk: wallet::no_risk(),
+            risk,
         };
         let prepared = wallet::prepare(person, &choice, now)?;
         let mut body = wallet::body(&prepared.request, person);
@@ -106,6 +122,26 @@ impl Wallet {
     pub async fn post(&self, body: &Value) -> Result<(), WalletError> {
         let response = self.client.post(format!("{}/v1/queries", self.producer)).json(body).send().await?;
         accepted(response).await.map(|_| ())
+    }
+
+    /// Releases a held query: the person was asked again at `now`, and seen as `risk` says.
+    ///
+    /// # Errors
+    /// `Refused`, for example `HOLD_NOT_OVER`; the query is as it was.
+    pub async fn release(
+        &self,
+        query: &mut Submitted,
+        person: &Person,
+        risk: RiskSignals,
+        now: UnixMillis,
+    ) -> Result<(), WalletError> {
+        let request = wallet::release(&query.prepared.request, person, risk, now)?;
+        let url = format!("{}/v1/queries/{}/release", self.producer, query.reference.query);
+        let body = wallet::body(&request, person);
+        accepted(self.client.post(url).json(&body).send().await?).await?;
+        // The device opens what answers the release.
+        query.prepared.request = request;
+        Ok(())
     }
 
     /// Status of a query.

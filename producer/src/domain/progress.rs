@@ -62,6 +62,7 @@ mod tests {
             query_id: String::new(),
             state: state.to_owned(),
             code: None,
+            hold: None,
             accepted_at: String::new(),
             deadline_at: String::new(),
             finalised_at: None,

@@ -4,7 +4,7 @@ use plumbing::kafka::OutRecord;
 use prost::Message;
 use schemas::cloud_events::CloudEvent;
 use schemas::codes::Code;
-use schemas::ids::Reference;
+use schemas::ids::{Digest, MessageId, Reference};
 use schemas::keys::SigningKey;
 use schemas::registry::Registry;
 use schemas::submission::{self, Draft};
@@ -19,12 +19,22 @@ use super::request::SubmitRequest;
 /// header.
 const FRAMING: usize = 256;
 
-/// Seals, signs and encodes a query. The identity is wiped on return.
+/// What a submission is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    /// A query of its own.
+    Ask,
+    /// To let the held query go on that has this content.
+    Release(Digest),
+}
+
+/// Seals, signs and encodes a query, or the release of a held one. The identity is wiped on return.
 ///
 /// # Errors
 /// `BANK_UNKNOWN`, `PARTY_UNKNOWN`, `KEY_UNKNOWN`, `KEY_INVALID`, `SEAL_CONTENT_TOO_LARGE`, `MESSAGE_TOO_LARGE`.
 pub(crate) fn submitted(
     request: SubmitRequest,
+    intent: Intent,
     reference: &Reference,
     topic: &str,
     registry: &Registry,
@@ -48,14 +58,44 @@ pub(crate) fn submitted(
         identity: request.identity.to_wire(),
         contact: request.identity.contact(request.consent.language),
         risk: request.risk,
-        releases: None,
+        releases: match intent {
+            Intent::Ask => None,
+            Intent::Release(held) => Some(held),
+        },
         subject: request.subject,
         region: request.region,
     };
     let sealed = submission::submit(&draft, key);
     identity::wipe(draft.identity, draft.contact);
-    let message = query_record::Message::Submitted(sealed?);
-    record("QuerySubmitted", message, reference, topic, at, Some(request.consent.expires_at))
+    let (submission, expires_at) = (sealed?, Some(request.consent.expires_at));
+    match intent {
+        Intent::Ask => {
+            let id = reference.message_id("QuerySubmitted");
+            record(
+                "QuerySubmitted",
+                id,
+                query_record::Message::Submitted(submission),
+                reference,
+                topic,
+                at,
+                expires_at,
+            )
+        }
+        Intent::Release(_) => {
+            // A release may be refused, and is then followed by another.
+            let id = reference.message_id(&format!("QueryReleased/{}", request.consent.nonce));
+            let released = wire::QueryReleased { submission: Some(submission) };
+            record(
+                "QueryReleased",
+                id,
+                query_record::Message::Released(released),
+                reference,
+                topic,
+                at,
+                expires_at,
+            )
+        }
+    }
 }
 
 /// Signs and encodes the withdrawal of a consent.
@@ -69,18 +109,18 @@ pub(crate) fn revoked(
     at: UnixMillis,
 ) -> Result<OutRecord, Code> {
     let message = query_record::Message::Revoked(submission::revoke(reference, at, key));
-    record("ConsentRevoked", message, reference, topic, at, None)
+    record("ConsentRevoked", reference.message_id("ConsentRevoked"), message, reference, topic, at, None)
 }
 
 fn record(
     kind: &'static str,
+    id: MessageId,
     message: query_record::Message,
     reference: &Reference,
     topic: &str,
     time: UnixMillis,
     expires_at: Option<UnixMillis>,
 ) -> Result<OutRecord, Code> {
-    let id = reference.message_id(kind);
     let source = reference.upstream.as_str();
     let event = CloudEvent { id, kind, source, time, reference, expires_at };
     let record = OutRecord {

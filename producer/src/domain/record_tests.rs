@@ -59,19 +59,27 @@ fn a_query_to_500_banks_with_the_longest_of_everything_fits_its_topic() {
         pretext: wire::Pretext::EducationCreditReturn.into(),
     };
     let choice = Choice { region: "310000".into(), banks, text: consent_texts()[0], risk: all_risks };
-    let mut request = wallet::prepare(&person, &choice, AT).expect("prepared").request;
-    request.factors = (1..=5).map(|kind| Factor { kind, at_ms: AT.0 }).collect();
-    assert!(request.factors.iter().all(|factor| factor.kind() != FactorKind::Unspecified));
     assert!(FactorKind::try_from(6).is_err(), "another kind makes the longest list longer");
+    for intent in [Intent::Ask, Intent::Release(Digest::of(b"held"))] {
+        let mut request = wallet::prepare(&person, &choice, AT).expect("prepared").request;
+        request.factors = (1..=5).map(|kind| Factor { kind, at_ms: AT.0 }).collect();
+        assert!(request.factors.iter().all(|factor| factor.kind() != FactorKind::Unspecified));
 
-    let reference = Reference { upstream: upstream.parse().expect("an id"), query: request.query };
-    let record = submitted(request, &reference, "topic", &registry, &key, AT).expect("it fits");
-    assert!(record.value.len() < Family::Query.spec().max_message_bytes, "{}", record.value.len());
-    let wire::QueryRecord { message } = wire::QueryRecord::decode(record.value.as_slice()).expect("a record");
-    let Some(query_record::Message::Submitted(sealed)) = message else { panic!("not a submission") };
-    assert_eq!(sealed.banks.len(), MAX_BANKS);
-    let largest = sealed.banks.iter().map(Message::encoded_len).max();
-    assert!(largest.is_some_and(|size| size <= MAX_BANK_PART), "{largest:?}");
+        let reference = Reference { upstream: upstream.parse().expect("an id"), query: request.query };
+        let record = submitted(request, intent, &reference, "topic", &registry, &key, AT).expect("it fits");
+        assert!(record.value.len() < Family::Query.spec().max_message_bytes, "{}", record.value.len());
+        let message = wire::QueryRecord::decode(record.value.as_slice()).expect("a record").message;
+        let sealed = match (intent, message) {
+            (Intent::Ask, Some(query_record::Message::Submitted(sealed))) => sealed,
+            (Intent::Release(_), Some(query_record::Message::Released(released))) => {
+                released.submission.expect("a submission")
+            }
+            (Intent::Ask | Intent::Release(_), other) => panic!("{other:?}"),
+        };
+        assert_eq!(sealed.banks.len(), MAX_BANKS);
+        let largest = sealed.banks.iter().map(Message::encoded_len).max();
+        assert!(largest.is_some_and(|size| size <= MAX_BANK_PART), "{largest:?}");
+    }
 }
 
 #[test]
@@ -80,7 +88,9 @@ fn a_record_that_its_topic_would_refuse_is_not_written() {
     let of = |bytes: usize| {
         let part = wire::BankPart { statement: None, sealed_identity: vec![0; bytes].into() };
         let message = wire::QuerySubmitted { banks: vec![part], ..Default::default() };
-        record("QuerySubmitted", query_record::Message::Submitted(message), &reference, "topic", AT, None)
+        let (id, message) =
+            (reference.message_id("QuerySubmitted"), query_record::Message::Submitted(message));
+        record("QuerySubmitted", id, message, &reference, "topic", AT, None)
     };
     let limit = Family::Query.spec().max_message_bytes;
     assert!(of(limit - 1024).is_ok());
@@ -111,7 +121,7 @@ fn a_part_that_is_too_large_for_its_bank_is_not_sealed_away() {
     let mut request = wallet::prepare(&person, &choice, AT).expect("prepared").request;
     request.factors = vec![Factor { kind: FactorKind::Password.into(), at_ms: AT.0 }; 20];
     let reference = Reference { upstream: "wallet".parse().expect("an id"), query: request.query };
-    let result = submitted(request, &reference, "topic", &registry, &key, AT);
+    let result = submitted(request, Intent::Ask, &reference, "topic", &registry, &key, AT);
     assert_eq!(result.err(), Some(Code::MESSAGE_TOO_LARGE));
 }
 

@@ -7,5 +7,6 @@ mod refusals;
 #[path = "../../../schemas/tests/refused_entries/mod.rs"]
 mod refused_entries;
 mod registry;
+mod releasing;
 mod stand;
 mod starting;

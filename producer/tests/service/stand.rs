@@ -186,6 +186,7 @@ pub(crate) fn status(request: &SubmitRequest, state: &str) -> QueryStatus {
         query_id: request.query.to_string(),
         state: state.to_owned(),
         code: None,
+        hold: None,
         accepted_at: now().to_string(),
         deadline_at: now().to_string(),
         finalised_at: None,

@@ -10,7 +10,7 @@ use crate::stand;
 /// Everything but the days, which are the same for every check.
 const EMPTY: &str = "
     TRUNCATE query, pair, consent, nonce, grant_use, progress, segment, coverage, contact, outbox, outbox_parked, audit_leaf,
-        refusal;
+        refusal, asking;
     UPDATE watermark SET erased_through = '1970-01-01'";
 
 #[tokio::test(flavor = "multi_thread")]

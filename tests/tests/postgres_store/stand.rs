@@ -67,7 +67,11 @@ impl Stand {
     pub(crate) async fn report(&self, query: &Query) -> Final {
         match self.store.query(&query.reference).await.expect("read").expect("is there").state {
             State::Final(report) => report,
-            State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_) => panic!("is not final"),
+            State::Held(_)
+            | State::Collecting(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. } => panic!("is not final"),
         }
     }
 

@@ -17,6 +17,7 @@ use bytes::Bytes;
 use cardquery::demo::world::{Plan, World};
 use cardquery::sample;
 use jiff::tz::TimeZone;
+use plumbing::in_force::InForce;
 use plumbing::kafka::{Fold, Handler as _, Position, Producer, Record, RecordReader, Verdict, Watermarks};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryConfig};
@@ -24,7 +25,6 @@ use prost::Message as _;
 use schemas::ids::{BankId, Digest, KeyId, QueryId, Reference};
 use schemas::keys::SigningKey;
 use schemas::registry::{PartyName, Registry};
-use schemas::rules::Policy;
 use schemas::submission;
 use schemas::time::UnixMillis;
 use schemas::wire::{self, BankOutcome, query_record};
@@ -95,11 +95,7 @@ impl Stage {
             subjects: SubjectKey::new(Zeroizing::new([7; 32])),
             first_line: Arc::new(FirstLine::new(redis, Rate::new(1, burst))),
             topics: self.world.topics.clone(),
-            policy: Policy {
-                open_regions: Default::default(),
-                consent_texts: Default::default(),
-                max_factor_age: HOUR,
-            },
+            policy: InForce::new(self.aggregator_config().policy.policy().expect("a policy")),
             window: window(),
             outbox: Arc::new(Notify::new()),
         };

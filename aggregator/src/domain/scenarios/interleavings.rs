@@ -191,7 +191,7 @@ impl<'a> Oracle<'a> {
                 }
                 Event::WindowClosed { .. } => window = window.or(Some(index)),
                 Event::Withdrawn => withdrawn = withdrawn.or(Some(index)),
-                Event::AskDue { .. } => {}
+                Event::AskDue { .. } | Event::Released(_) | Event::HoldOver => {}
             }
         }
         let closes = history.banks.iter().map(|bank| first_closing(&facts, bank).map(|fact| fact.index));
@@ -230,7 +230,11 @@ impl<'a> Oracle<'a> {
         let (index, end) = self.end.filter(|(_, end)| *end != End::Withdrawn)?;
         let suspended = match &self.history.happenings[index].0 {
             Event::WindowClosed { suspended } => suspended.clone(),
-            Event::Reply { .. } | Event::AskDue { .. } | Event::Withdrawn => BTreeSet::new(),
+            Event::Reply { .. }
+            | Event::AskDue { .. }
+            | Event::Withdrawn
+            | Event::Released(_)
+            | Event::HoldOver => BTreeSet::new(),
         };
         let judged: Vec<_> = self
             .history
@@ -285,9 +289,16 @@ impl<'a> Oracle<'a> {
             }
             (State::Final(found), None, Some(expected)) => *found == expected,
             (State::Collecting(open), None, None) => self.pairs_match(open),
-            (State::Collecting(_) | State::Final(_) | State::Withdrawn { .. } | State::Rejected(_), _, _) => {
-                false
-            }
+            (
+                State::Held(_)
+                | State::Collecting(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Cancelled { .. },
+                _,
+                _,
+            ) => false,
         }
     }
 
@@ -403,7 +414,9 @@ fn shuffle(happenings: &[Happening], mut order: u64) -> Vec<Happening> {
     for (event, _) in happenings {
         let lane = match event {
             Event::Reply { bank, .. } | Event::AskDue { bank } => bank.to_string(),
-            Event::WindowClosed { .. } | Event::Withdrawn => String::new(),
+            Event::WindowClosed { .. } | Event::Withdrawn | Event::Released(_) | Event::HoldOver => {
+                String::new()
+            }
         };
         lanes.entry(lane).or_default().push_back(event.clone());
     }
@@ -432,8 +445,14 @@ proptest! {
             prop_assert_eq!(uncounted(caused), oracle.effects(index), "effects of event {}", index);
             let counted: Vec<Counted> = caused.iter().filter_map(|effect| match effect {
                 Effect::Count(label) => Some(*label),
-                Effect::KeepSegment | Effect::Ask { .. } | Effect::Cancel { .. } | Effect::Report | Effect::Withdraw =>
-                    None,
+                Effect::KeepSegment
+                | Effect::Ask { .. }
+                | Effect::Cancel { .. }
+                | Effect::Report
+                | Effect::Withdraw
+                | Effect::Release
+                | Effect::RefuseRelease { .. }
+                | Effect::CancelHold => None,
             }).collect();
             let expected = oracle.counted(index);
             let fits = counted.len() == usize::from(!expected.is_empty())
@@ -465,6 +484,7 @@ proptest! {
                 (State::Withdrawn { .. }, _) => {}
                 (State::Collecting(_), first) => prop_assert!(first.is_none()),
                 (State::Rejected(_), _) => prop_assert!(false, "nobody rejected it"),
+                (State::Held(_) | State::Cancelled { .. }, _) => prop_assert!(false, "nobody held it"),
             }
             let ended = matches!(query.state, State::Withdrawn { .. });
             prop_assert_eq!(withdrawn, ended);

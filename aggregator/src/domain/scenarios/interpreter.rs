@@ -2,7 +2,8 @@
 //!
 //! A scenario begins with `== ` and its name; `#` begins a comment. Windows have 24 h and 5 s of grace, the clock
 //! starts at 08:00, and each bank has a reply topic of two partitions. A bank is a letter. An *instant* is `accepted`,
-//! `reply-by` or `deadline` of the query, with a signed span before it if need be: `-1ms deadline`.
+//! `reply-by` or `deadline` of the query, or `release-from` or `release-until` of a held one, with a signed span before it
+//! if need be: `-1ms deadline`.
 //!
 //! What happens:
 //!
@@ -13,7 +14,10 @@
 //! - `tick <span>` · `tick to Q1 <instant>`: whatever is due in between happens at its time
 //! - `hub down` · `hub up` · `stop reading A` · `go on reading A` · `leader A:0 lost` · `leader A:0 back`
 //! - `suspend A` · `reinstate A`
-//! - `ask Q1 A` · `close Q1`: the event itself, when nothing is due
+//! - `held Q1 banks A,B`: with 2 h of cooling-off and 3 days at most
+//! - `release Q1 [risky|with other content|naming another|at a closed gate <CODE>]`: the record is appended and read;
+//!   `release Q1 again`: the same record is read again
+//! - `ask Q1 A` · `close Q1` · `end hold Q1`: the event itself, when nothing is due
 //!
 //! What is expected:
 //!
@@ -23,6 +27,8 @@
 //! - `asked Q1 A <n>` · `asked Q1 A after <span>,<span>` · `banks Q1 <n> answered <n>`
 //! - `counted <label> <n>`: in the whole scenario so far
 //! - `remember Q1` and later `unchanged Q1`: nothing at all in the stored query differs
+//! - `waits Q1 <CODE>`: held, and why · `released Q1 <n>` · `refused Q1 <CODE>,<CODE>`: releases so far ·
+//!   `told cancelled Q1 <n>`
 //! - `view Q1 [by stranger|on another device] granted` · `view Q1 … <CODE>`
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,15 +44,20 @@ use schemas::view::Grant;
 use schemas::wire::{BankOutcome, QueryState};
 
 use crate::domain::assembly::{Counted, Effect, Event, Said, apply};
+use crate::domain::hold::{Held, HoldTimes, Release};
 use crate::domain::query::{Closing, Collecting, Final, FinalKind, Pair, Query, State};
 use crate::domain::read_past::{ReadPast, TopicPartition};
+use crate::domain::risk::Decision;
 use crate::domain::view::may_view;
-use crate::domain::window::{Times, Window};
+use crate::domain::window::Window;
 
 const PARTITIONS: [i32; 2] = [0, 1];
 
 /// How often an overdue query is looked at again.
 const SWEEP: Duration = Duration::from_secs(30);
+
+const HOLD: HoldTimes =
+    HoldTimes { cooling_off: Duration::from_secs(2 * 3600), longest: Duration::from_secs(3 * 24 * 3600) };
 
 const COUNTED: [Counted; 8] = [
     Counted::Duplicate,
@@ -154,6 +165,12 @@ struct Followed {
     cancelled: Vec<BankId>,
     reports: usize,
     withdrawals: usize,
+    /// The chosen banks of a held query.
+    chosen: BTreeSet<BankId>,
+    last_release: Option<Release>,
+    releases: usize,
+    refused: Vec<Code>,
+    cancellations: usize,
 }
 
 impl World {
@@ -189,6 +206,8 @@ impl World {
                 let state = State::Rejected(code(reason)?);
                 self.follow(name, self.now, state)?;
             }
+            ["held", name, "banks", chosen] => self.hold(name, banks(chosen)?)?,
+            ["release", name, options @ ..] => self.release(name, options)?,
             ["withdraw", name] if self.queries.contains_key(*name) => self.step(name, Event::Withdrawn)?,
             ["withdraw", name] => {
                 self.withdrawn_first.insert((*name).to_owned());
@@ -210,7 +229,7 @@ impl World {
                 }
             }
             ["tick", "to", name, at @ ..] => {
-                let to = instant(at, &self.followed(name)?.query.times)?;
+                let to = instant(at, &self.followed(name)?.query)?;
                 self.tick(to)?;
             }
             ["tick", span] => self.tick(self.now + forward(span)?)?,
@@ -239,6 +258,7 @@ impl World {
                 let suspended = self.suspended.clone();
                 self.step(name, Event::WindowClosed { suspended })?;
             }
+            ["end", "hold", name] => self.step(name, Event::HoldOver)?,
             _ => return Ok(false),
         }
         self.read_on()?;
@@ -254,6 +274,43 @@ impl World {
             self.step(name, Event::Withdrawn)?;
         }
         Ok(())
+    }
+
+    fn hold(&mut self, name: &str, chosen: BTreeSet<BankId>) -> Outcome<()> {
+        let count = u32::try_from(chosen.len()).map_err(|_| "there are too many banks")?;
+        self.follow(name, self.now, State::Held(Held::new(self.now, &HOLD, count)))?;
+        self.queries.get_mut(name).ok_or("it is gone")?.chosen = chosen;
+        if self.withdrawn_first.contains(name) {
+            self.step(name, Event::Withdrawn)?;
+        }
+        Ok(())
+    }
+
+    fn release(&mut self, name: &str, options: &[&str]) -> Outcome<()> {
+        let followed = self.queries.get(name).ok_or_else(|| format!("there is no query {name}"))?;
+        let (now, query) = (self.now, &followed.query);
+        let offset = followed.last_release.as_ref().map_or(0, |last| last.record.offset) + 1;
+        let pair = || Pair::new(Digest::of(b"statement of the release"), Some(now));
+        let mut release = Release {
+            record: Position { offset, ..query.record.clone() },
+            times: self.window.times(now),
+            releases: query.content_digest,
+            content_digest: query.content_digest,
+            pairs: Collecting { pairs: followed.chosen.iter().map(|bank| (bank.clone(), pair())).collect() },
+            judged: Ok(Decision::Allow),
+            cooling_off: HOLD.cooling_off,
+        };
+        match options {
+            [] => {}
+            ["risky"] => release.judged = Ok(Decision::Hold),
+            ["with", "other", "content"] => release.content_digest = Digest::of(b"other"),
+            ["naming", "another"] => release.releases = Digest::of(b"another"),
+            ["at", "a", "closed", "gate", gate] => release.judged = Err(code(gate)?),
+            ["again"] => release = followed.last_release.clone().ok_or("nothing was released")?,
+            _ => return Err(format!("a release is not {}", options.join(" "))),
+        }
+        self.queries.get_mut(name).ok_or("it is gone")?.last_release = Some(release.clone());
+        self.step(name, Event::Released(Box::new(release)))
     }
 
     fn follow(&mut self, name: &str, accepted_at: UnixMillis, state: State) -> Outcome<()> {
@@ -277,6 +334,11 @@ impl World {
             cancelled: Vec::new(),
             reports: 0,
             withdrawals: 0,
+            chosen: BTreeSet::new(),
+            last_release: None,
+            releases: 0,
+            refused: Vec::new(),
+            cancellations: 0,
         };
         match self.queries.insert(name.to_owned(), followed) {
             Some(_) => Err(format!("there is a query {name} already")),
@@ -285,7 +347,7 @@ impl World {
     }
 
     fn reply(&mut self, name: &str, bank: &BankId, mut options: &[&str]) -> Outcome<()> {
-        let times = self.followed(name)?.query.times;
+        let query = self.followed(name)?.query.clone();
         let (mut word, mut at, mut appended_at) = ("answered", None, self.now);
         while let [first, rest @ ..] = options {
             options = match (*first, rest) {
@@ -294,7 +356,7 @@ impl World {
                     rest
                 }
                 ("appended", rest) => {
-                    appended_at = instant(rest, &times)?;
+                    appended_at = instant(rest, &query)?;
                     &[]
                 }
                 (other, rest) => {
@@ -365,7 +427,11 @@ impl World {
         }
         let speaker = match &event {
             Event::Reply { bank, .. } => Some(bank.clone()),
-            Event::AskDue { .. } | Event::WindowClosed { .. } | Event::Withdrawn => None,
+            Event::AskDue { .. }
+            | Event::WindowClosed { .. }
+            | Event::Withdrawn
+            | Event::Released(_)
+            | Event::HoldOver => None,
         };
         let (now, window) = (self.now, self.window.clone());
         let counted = &mut self.counted;
@@ -388,6 +454,9 @@ impl World {
                 Effect::Cancel { bank } => followed.cancelled.push(bank),
                 Effect::Report => followed.reports += 1,
                 Effect::Withdraw => followed.withdrawals += 1,
+                Effect::Release => followed.releases += 1,
+                Effect::RefuseRelease { code, .. } => followed.refused.push(code),
+                Effect::CancelHold => followed.cancellations += 1,
                 Effect::Count(label) => *counted.entry(label.as_str()).or_default() += 1,
             }
         }
@@ -407,14 +476,17 @@ impl World {
     }
 
     fn next_due(&self) -> Option<UnixMillis> {
-        let open = self.queries.values().filter_map(|followed| match &followed.query.state {
-            State::Collecting(open) => Some((open, followed.query.times.deadline_at + self.window.grace)),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => None,
-        });
-        let due = open.flat_map(|(open, closes_at)| {
-            let asks = open.pairs.values().filter_map(|pair| pair.ask_again_at);
-            let closes = if closes_at > self.now { closes_at } else { self.now + SWEEP };
-            asks.chain([closes]).collect::<Vec<_>>()
+        let due = self.queries.values().flat_map(|followed| match &followed.query.state {
+            State::Collecting(open) => {
+                let closes_at = followed.query.times.deadline_at + self.window.grace;
+                let asks = open.pairs.values().filter_map(|pair| pair.ask_again_at);
+                let closes = if closes_at > self.now { closes_at } else { self.now + SWEEP };
+                asks.chain([closes]).collect()
+            }
+            State::Held(held) => vec![held.release_until + self.window.grace],
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => {
+                Vec::new()
+            }
         });
         due.filter(|due| *due > self.now).min()
     }
@@ -425,7 +497,18 @@ impl World {
         }
         for name in self.queries.keys().cloned().collect::<Vec<_>>() {
             let query = &self.followed(&name)?.query;
-            let State::Collecting(open) = &query.state else { continue };
+            let open = match &query.state {
+                State::Collecting(open) => open,
+                State::Held(held) if self.now >= held.release_until + self.window.grace => {
+                    self.step(&name, Event::HoldOver)?;
+                    continue;
+                }
+                State::Held(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Cancelled { .. } => continue,
+            };
             let closes_at = query.times.deadline_at + self.window.grace;
             let topics: Vec<String> = open.pairs.keys().map(topic).collect();
             let due = |pair: &Pair| pair.ask_again_at.is_some_and(|at| at <= self.now);
@@ -468,9 +551,11 @@ impl World {
     fn report(&self, name: &str) -> Outcome<&Final> {
         match &self.followed(name)?.query.state {
             State::Final(report) => Ok(report),
-            other @ (State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_)) => {
-                Err(format!("it is {}", kind(other)))
-            }
+            other @ (State::Held(_)
+            | State::Collecting(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }) => Err(format!("it is {}", kind(other))),
         }
     }
 
@@ -507,10 +592,24 @@ impl World {
                 same(number(n)?, self.followed(name)?.kept.get(&bank(letter)?).copied().unwrap_or(0))
             }
             ["finalised", name, at @ ..] => {
-                let times = self.followed(name)?.query.times;
-                same(instant(at, &times)?.to_string(), self.report(name)?.finalised_at.to_string())
+                let query = &self.followed(name)?.query;
+                same(instant(at, query)?.to_string(), self.report(name)?.finalised_at.to_string())
             }
             ["sms", name, n] => same(number(n)?, self.followed(name)?.reports),
+            ["waits", name, reason] => match &self.followed(name)?.query.state {
+                State::Held(held) => same(code(reason)?, held.code),
+                other @ (State::Collecting(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Cancelled { .. }) => Err(format!("it is {}", kind(other))),
+            },
+            ["released", name, n] => same(number(n)?, self.followed(name)?.releases),
+            ["refused", name, codes] => {
+                let expected = codes.split(',').map(code).collect::<Outcome<Vec<_>>>()?;
+                same(&expected, &self.followed(name)?.refused)
+            }
+            ["told", "cancelled", name, n] => same(number(n)?, self.followed(name)?.cancellations),
             ["told", "withdrawn", name, n] => same(number(n)?, self.followed(name)?.withdrawals),
             ["cancelled", name, who] => {
                 let expected: Vec<BankId> = banks(who)?.into_iter().collect();
@@ -526,7 +625,10 @@ impl World {
                     State::Final(report) => {
                         flagged(report.outcomes.iter().map(|(bank, outcome)| (bank, outcome.conflict)))
                     }
-                    other @ (State::Withdrawn { .. } | State::Rejected(_)) => {
+                    other @ (State::Held(_)
+                    | State::Withdrawn { .. }
+                    | State::Rejected(_)
+                    | State::Cancelled { .. }) => {
                         return Err(format!("it is {}", kind(other)));
                     }
                 };
@@ -607,10 +709,12 @@ impl World {
 
 fn kind(state: &State) -> &'static str {
     match state {
+        State::Held(_) => "held",
         State::Collecting(_) => "open",
         State::Final(_) => "final",
         State::Withdrawn { .. } => "withdrawn",
         State::Rejected(_) => "rejected",
+        State::Cancelled { .. } => "cancelled",
     }
 }
 
@@ -674,17 +778,20 @@ fn forward(text: &str) -> Outcome<Duration> {
     Duration::try_from(span(text)?).map_err(|_| format!("{text} goes back"))
 }
 
-fn instant(words: &[&str], times: &Times) -> Outcome<UnixMillis> {
+fn instant(words: &[&str], query: &Query) -> Outcome<UnixMillis> {
     let (shift, name) = match words {
         [name] => (SignedDuration::ZERO, *name),
         [shift, name] => (span(shift)?, *name),
         _ => return Err(format!("{} is not an instant", words.join(" "))),
     };
-    let at = match name {
-        "accepted" => times.accepted_at,
-        "reply-by" => times.reply_by,
-        "deadline" => times.deadline_at,
-        other => return Err(format!("{other} is not an instant")),
+    let Query { times, state, .. } = query;
+    let at = match (name, state) {
+        ("accepted", _) => times.accepted_at,
+        ("reply-by", _) => times.reply_by,
+        ("deadline", _) => times.deadline_at,
+        ("release-from", State::Held(held)) => held.release_from,
+        ("release-until", State::Held(held)) => held.release_until,
+        (other, _) => return Err(format!("{other} is not an instant")),
     };
     let shifted =
         if shift.is_negative() { at.before(shift.unsigned_abs()) } else { at + shift.unsigned_abs() };

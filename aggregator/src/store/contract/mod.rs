@@ -1,6 +1,8 @@
 //! What every store must do, as one suite with one body. A store that passes it may stand in for any other.
 
+mod asking;
 mod erasing;
+mod holding;
 mod own_writes;
 mod racing;
 
@@ -79,6 +81,11 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         own_writes::are_read_again_when_they_were_prepared(&fresh().await).await?;
         own_writes::of_every_state_come_back_as_they_were(&fresh().await).await?;
         own_writes::of_leaves_are_kept_once(&fresh().await).await?;
+        holding::takes_over_what_a_release_brings(&fresh().await, &clock).await?;
+        holding::ends_by_time_while_it_lasts(&fresh().await, &clock).await?;
+        asking::is_counted_by_person(&fresh().await).await?;
+        asking::is_forgotten_when_it_is_over(&fresh().await).await?;
+        asking::at_once_takes_one(&fresh().await).await?;
         erasing::refuses_what_comes_behind_the_watermark(&fresh().await).await?;
         racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
         racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;

@@ -10,6 +10,7 @@ use schemas::wire::BankOutcome;
 
 use super::{bank, new, query, reference, registered};
 use crate::domain::audit::{self, Leaf};
+use crate::domain::hold::Held;
 use crate::domain::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, Query, State};
 use crate::store::{Plan, Registered, Store, StoreResult, Tx};
 
@@ -53,6 +54,7 @@ pub(super) async fn are_read_again_when_they_were_prepared<S: Store>(store: &S) 
         consents: BTreeSet::from([reference()]),
         queries: BTreeSet::from([there.reference.clone(), reference()]),
         nonces: BTreeSet::from([Nonce([1; 16]), Nonce([9; 16])]),
+        ..Plan::default()
     };
     let mut tx = store.begin().await?;
     tx.prepare(&plan).await?;
@@ -106,6 +108,14 @@ pub(super) async fn of_every_state_come_back_as_they_were<S: Store>(store: &S) -
         report(FinalKind::Empty),
         State::Withdrawn { at: UnixMillis(5), banks: 14 },
         State::Rejected(Code::REGION_NOT_OPEN),
+        State::Cancelled { at: UnixMillis(5), banks: 14 },
+        State::Held(Held {
+            code: Code::HOLD_NOT_OVER,
+            release_from: UnixMillis(5),
+            release_until: UnixMillis(6),
+            banks: 14,
+            read_to: BTreeMap::from([(0, 7), (11, 1 << 40)]),
+        }),
     ] {
         let changed = Query { state, ..query.clone() };
         let of = BTreeSet::from([query.reference.clone()]);

@@ -70,7 +70,11 @@ async fn step<S: Store>(store: &S, reference: &Reference, event: Event) -> Store
 async fn report<S: Store>(store: &S, reference: &Reference) -> StoreResult<crate::domain::query::Final> {
     match store.query(reference).await?.expect("is there").state {
         State::Final(report) => Ok(report),
-        State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_) => panic!("is not final"),
+        State::Held(_)
+        | State::Collecting(_)
+        | State::Withdrawn { .. }
+        | State::Rejected(_)
+        | State::Cancelled { .. } => panic!("is not final"),
     }
 }
 

@@ -45,6 +45,17 @@ const UPDATE_QUERIES: &str = "
         AS news (upstream, query_id, state, state_data, asked)
     WHERE query.upstream = news.upstream AND query.query_id = news.query_id";
 
+// What a release changes beside the state.
+const MOVE_QUERIES: &str = "
+    UPDATE query SET record_topic = news.record_topic, record_partition = news.record_partition,
+        record_offset = news.record_offset, accepted_at = news.accepted_at, reply_by = news.reply_by,
+        deadline_at = news.deadline_at, erase_on = news.erase_on
+    FROM unnest($1::text[], $2::uuid[], $3::text[], $4::integer[], $5::bigint[], $6::timestamptz[], $7::timestamptz[],
+        $8::timestamptz[], $9::date[])
+        AS news (upstream, query_id, record_topic, record_partition, record_offset, accepted_at, reply_by, deadline_at,
+        erase_on)
+    WHERE query.upstream = news.upstream AND query.query_id = news.query_id";
+
 const END_PAIRS: &str = "
     DELETE FROM pair USING unnest($1::text[], $2::uuid[]) AS ended (upstream, query_id)
     WHERE pair.upstream = ended.upstream AND pair.query_id = ended.query_id";
@@ -170,6 +181,7 @@ pub(super) async fn queries(
         queries.values().filter(|held| held.stored.is_none()).map(|held| &held.query).collect();
     insert_queries(connection, &new).await?;
     update_queries(connection, queries, now).await?;
+    move_queries(connection, queries).await?;
     let was_open = |held: &&Held| matches!(&held.stored, Some(Query { state: State::Collecting(_), .. }));
     let ended = queries.values().filter(was_open).filter(|held| open_pairs(&held.query.state).is_none());
     end_pairs(connection, ended.map(|held| &held.query.reference).collect()).await?;
@@ -236,6 +248,29 @@ async fn update_queries(
     Ok(())
 }
 
+async fn move_queries(connection: &mut PgConnection, queries: &BTreeMap<Reference, Held>) -> StoreResult<()> {
+    let moved = |held: &&Held| held.stored.as_ref().is_some_and(|stored| stored.record != held.query.record);
+    let moved: Vec<&Query> = queries.values().filter(moved).map(|held| &held.query).collect();
+    if moved.is_empty() {
+        return Ok(());
+    }
+    let keys: Keys<'_> = moved.iter().map(|query| &query.reference).collect();
+    let column = |of: fn(&Query) -> Stamp| -> Vec<Stamp> { moved.iter().map(|query| of(query)).collect() };
+    sqlx::query(MOVE_QUERIES)
+        .bind(keys.upstreams)
+        .bind(keys.queries)
+        .bind(moved.iter().map(|query| &*query.record.topic).collect::<Vec<_>>())
+        .bind(moved.iter().map(|query| query.record.partition).collect::<Vec<_>>())
+        .bind(moved.iter().map(|query| query.record.offset).collect::<Vec<_>>())
+        .bind(column(|query| Stamp(query.times.accepted_at)))
+        .bind(column(|query| Stamp(query.times.reply_by)))
+        .bind(column(|query| Stamp(query.times.deadline_at)))
+        .bind(moved.iter().map(|query| Day(query.times.erase_on)).collect::<Vec<_>>())
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
 async fn end_pairs(connection: &mut PgConnection, ended: Keys<'_>) -> StoreResult<()> {
     if ended.is_empty() {
         return Ok(());
@@ -247,7 +282,11 @@ async fn end_pairs(connection: &mut PgConnection, ended: Keys<'_>) -> StoreResul
 fn open_pairs(state: &State) -> Option<&BTreeMap<BankId, Pair>> {
     match state {
         State::Collecting(open) => Some(&open.pairs),
-        State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => None,
+        State::Held(_)
+        | State::Final(_)
+        | State::Withdrawn { .. }
+        | State::Rejected(_)
+        | State::Cancelled { .. } => None,
     }
 }
 

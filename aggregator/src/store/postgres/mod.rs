@@ -7,6 +7,7 @@
 //! | `flush.rs` | writes in bulk |
 //! | `outbox.rs` | leases messages |
 //! | `refusals.rs` | counts refused grants |
+//! | `askings.rs` | counts how often people ask |
 //! | `days.rs` | the partitions of content |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
 //!
@@ -14,6 +15,7 @@
 //! is cancelled half-way; content that is written into an erased day, or lost because its day was not there yet; time
 //! that is not the server's.
 
+mod askings;
 mod days;
 mod error;
 mod flush;
@@ -167,6 +169,10 @@ impl Store for PostgresStore {
         read::past_deadline(&self.pool, Stamp(deadline), count(max)).await
     }
 
+    async fn past_hold(&self, now: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
+        read::past_hold(&self.pool, now, count(max)).await
+    }
+
     async fn due_to_ask(
         &self,
         now: UnixMillis,
@@ -230,6 +236,10 @@ impl Store for PostgresStore {
 
     async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
         refusals::forget(&self.pool, hour).await
+    }
+
+    async fn forget_askings(&self, before: UnixMillis) -> StoreResult<()> {
+        askings::forget(&self.pool, before).await
     }
 
     async fn lease_outbox(&self, max: usize, lease: Duration) -> StoreResult<Vec<LeasedRow>> {

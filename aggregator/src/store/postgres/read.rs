@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use plumbing::kafka::Position;
 use schemas::ids::{BankId, Digest, KeyId, Reference};
+use schemas::time::UnixMillis;
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, PgPool, Row as _};
 
@@ -70,6 +71,14 @@ const PAST_DEADLINE: &str = concat!(
       ORDER BY query.deadline_at, query.upstream, query.query_id"
 );
 
+// A held query has no pairs yet.
+const PAST_HOLD: &str = concat!(
+    "SELECT ",
+    query_columns!(),
+    " FROM query WHERE state = 'HELD' AND (state_data->>'release_until')::bigint < $1
+      ORDER BY (state_data->>'release_until')::bigint LIMIT $2"
+);
+
 /// A query's row, and its pairs if it is open.
 pub(super) struct Found {
     pub(super) query: Query,
@@ -117,6 +126,12 @@ pub(super) async fn one(pool: &PgPool, wanted: &Reference) -> StoreResult<Option
 /// Open queries whose deadline is over, not locked, oldest first.
 pub(super) async fn past_deadline(pool: &PgPool, deadline: Stamp, max: i64) -> StoreResult<Vec<Query>> {
     whole(&sqlx::query(PAST_DEADLINE).bind(deadline).bind(max).fetch_all(pool).await?)
+}
+
+/// Held queries whose time for a release is over, not locked, the longest over first.
+pub(super) async fn past_hold(pool: &PgPool, now: UnixMillis, max: i64) -> StoreResult<Vec<Query>> {
+    let rows = sqlx::query(PAST_HOLD).bind(now.0).bind(max).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok(query(row, reference(row)?, BTreeMap::new())?.query)).collect()
 }
 
 /// Queries of rows that repeat them for each pair; the rows of a query stand together.

@@ -9,13 +9,16 @@ use schemas::wire::BankOutcome;
 use serde::{Deserialize, Serialize};
 
 use super::error::Unreadable;
+use crate::domain::hold::Held;
 use crate::domain::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, State};
 
 /// The column `state` of an open query.
 pub(super) const COLLECTING: &str = "COLLECTING";
+const HELD: &str = "HELD";
 const FINAL: &str = "FINAL";
 const WITHDRAWN: &str = "WITHDRAWN";
 const REJECTED: &str = "REJECTED";
+const CANCELLED: &str = "CANCELLED";
 
 const ANSWERED: &str = "ANSWERED";
 const REFUSED: &str = "REFUSED";
@@ -54,7 +57,18 @@ struct ReplyData {
 }
 
 #[derive(Serialize, Deserialize)]
-struct WithdrawnData {
+struct HeldData {
+    code: String,
+    release_from: i64,
+    /// An index and the sweep look at it.
+    release_until: i64,
+    banks: u32,
+    read_to: BTreeMap<i32, i64>,
+}
+
+/// Of a withdrawn and of a cancelled query.
+#[derive(Serialize, Deserialize)]
+struct EndedData {
     at: i64,
     banks: u32,
 }
@@ -67,10 +81,12 @@ struct RejectedData {
 /// The two columns. An open query's pairs are rows of their own.
 pub(super) fn encode(state: &State) -> (&'static str, Option<String>) {
     match state {
+        State::Held(held) => (HELD, Some(json(&held_data(held)))),
         State::Collecting(_) => (COLLECTING, None),
         State::Final(report) => (FINAL, Some(json(&final_data(report)))),
-        State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&WithdrawnData { at: at.0, banks: *banks }))),
+        State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&EndedData { at: at.0, banks: *banks }))),
         State::Rejected(code) => (REJECTED, Some(json(&RejectedData { code: code.to_string() }))),
+        State::Cancelled { at, banks } => (CANCELLED, Some(json(&EndedData { at: at.0, banks: *banks }))),
     }
 }
 
@@ -84,13 +100,17 @@ pub(super) fn decode(
         (COLLECTING, None) => Ok(State::Collecting(Collecting { pairs })),
         (FINAL, Some(data)) => Ok(State::Final(report(parse(data)?)?)),
         (WITHDRAWN, Some(data)) => {
-            let WithdrawnData { at, banks } = parse(data)?;
+            let EndedData { at, banks } = parse(data)?;
             Ok(State::Withdrawn { at: UnixMillis(at), banks })
         }
         (REJECTED, Some(data)) => {
-            let RejectedData { code } = parse(data)?;
-            let known = Code::ALL.iter().find(|known| known.as_str() == code);
-            Ok(State::Rejected(*known.ok_or(Unreadable("state_data: code"))?))
+            let RejectedData { code: name } = parse(data)?;
+            Ok(State::Rejected(code(&name)?))
+        }
+        (HELD, Some(data)) => Ok(State::Held(held(parse(data)?)?)),
+        (CANCELLED, Some(data)) => {
+            let EndedData { at, banks } = parse(data)?;
+            Ok(State::Cancelled { at: UnixMillis(at), banks })
         }
         _ => Err(Unreadable("state")),
     }
@@ -119,6 +139,30 @@ fn json(data: &impl Serialize) -> String {
 
 fn parse<'a, T: Deserialize<'a>>(data: &'a str) -> Result<T, Unreadable> {
     serde_json::from_str(data).map_err(|_| Unreadable("state_data"))
+}
+
+fn code(name: &str) -> Result<Code, Unreadable> {
+    Code::ALL.iter().find(|known| known.as_str() == name).copied().ok_or(Unreadable("state_data: code"))
+}
+
+fn held_data(held: &Held) -> HeldData {
+    HeldData {
+        code: held.code.to_string(),
+        release_from: held.release_from.0,
+        release_until: held.release_until.0,
+        banks: held.banks,
+        read_to: held.read_to.clone(),
+    }
+}
+
+fn held(data: HeldData) -> Result<Held, Unreadable> {
+    Ok(Held {
+        code: code(&data.code)?,
+        release_from: UnixMillis(data.release_from),
+        release_until: UnixMillis(data.release_until),
+        banks: data.banks,
+        read_to: data.read_to,
+    })
 }
 
 fn final_data(report: &Final) -> FinalData {
@@ -201,6 +245,14 @@ mod tests {
             State::Collecting(Collecting { pairs: pairs.clone() }),
             State::Withdrawn { at: UnixMillis(-5), banks: 14 },
             State::Rejected(Code::REGION_NOT_OPEN),
+            State::Cancelled { at: UnixMillis(5), banks: 14 },
+            State::Held(Held {
+                code: Code::HELD_FOR_RISK,
+                release_from: UnixMillis(5),
+                release_until: UnixMillis(6),
+                banks: 14,
+                read_to: BTreeMap::from([(0, 7), (11, 1 << 40)]),
+            }),
         ];
         for state in finals.into_iter().chain(others) {
             let (name, data) = encode(&state);
@@ -217,7 +269,10 @@ mod tests {
             (FINAL, Some("{}")),
             (WITHDRAWN, Some(r#"{"at": 1}"#)),
             (REJECTED, Some(r#"{"code": "NO_SUCH_CODE"}"#)),
-            ("HELD", None),
+            (HELD, None),
+            (HELD, Some(r#"{"code": "HELD_FOR_RISK", "release_from": 1, "banks": 1, "read_to": {}}"#)),
+            (CANCELLED, Some("{}")),
+            ("NO_SUCH_STATE", None),
         ] {
             assert!(decode(name, data, BTreeMap::new()).is_err(), "{name} {data:?}");
         }

@@ -3,8 +3,9 @@
 //!
 //! | call | statements when it is called | at the commit |
 //! |---|---|---|
-//! | `prepare` | takes consents, reads the watermark, locks and reads queries, reads nonces | |
-//! | `lock`, `register`, `save`, `mark_asked`, `withdraw`, `keep_…`, `drop_content` | none for what was prepared or locked, else as `prepare` for one | all writes |
+//! | `prepare` | takes consents, reads the watermark, locks and reads queries, takes people, reads nonces | |
+//! | `lock`, `register`, `save`, `mark_asked`, `withdraw`, `keep_…`, `drop_content`, `is_nonce_used`, `asking`, `save_asking` | none for what was prepared or locked, else as `prepare` for one | all writes |
+//! | `end_asking` | none | takes people who are not taken yet; all writes |
 //! | `use_grant`, `refuse` | insert at once: what they meet is the answer | |
 //! | `refused` | reads | |
 //! | `enqueue`, `leaf`, `progress` | none | all writes |
@@ -13,7 +14,8 @@
 //! answered from here.
 //!
 //! Locks are taken in one order by every transaction, so none waits for another in a circle: watermark table (shared),
-//! consents by id, queries by id, nonces, refusals, audit leaves, progress. A nonce that another transaction uses meanwhile shows
+//! consents by id, queries by id, people, nonces, refusals, audit leaves, progress. (People whose queries are withdrawn in a
+//! batch that registers other people's are taken out of order. PostgreSQL ends the circle, and the batch is done again.) A nonce that another transaction uses meanwhile shows
 //! only at the commit, which then fails; the batch is done again and finds it used.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -28,10 +30,12 @@ use sqlx::{Postgres, Row as _, Transaction};
 use super::error::Unreadable;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
-use super::{Time, WATERMARK, flush, read, refusals};
+use super::{Time, WATERMARK, askings, flush, read, refusals};
+use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 use crate::domain::refusals::SubjectHour;
+use crate::domain::subject::SubjectMac;
 use crate::metric_names;
 use crate::store::{
     GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, SealedContact, StoreError, StoreResult, Tx,
@@ -60,6 +64,7 @@ pub struct PostgresTx {
     consents: BTreeMap<Reference, Consent>,
     nonces: HashMap<Nonce, Use>,
     queries: BTreeMap<Reference, Held>,
+    askings: BTreeMap<SubjectMac, askings::Taken>,
     writes: Writes,
 }
 
@@ -92,6 +97,7 @@ pub(super) struct Held {
 #[derive(Default)]
 pub(super) struct Writes {
     pub(super) nonces: BTreeMap<Nonce, Reference>,
+    pub(super) ended: BTreeMap<SubjectMac, askings::Ended>,
     pub(super) dropped: BTreeSet<Reference>,
     pub(super) segments: BTreeMap<(Reference, BankId), (Date, Bytes)>,
     pub(super) coverages: BTreeMap<Reference, (Date, wire::Signed)>,
@@ -110,6 +116,7 @@ impl PostgresTx {
             consents: BTreeMap::new(),
             nonces: HashMap::new(),
             queries: BTreeMap::new(),
+            askings: BTreeMap::new(),
             writes: Writes::default(),
         }
     }
@@ -152,6 +159,24 @@ impl PostgresTx {
         Ok(())
     }
 
+    async fn take_askings(&mut self, subjects: &BTreeSet<SubjectMac>) -> StoreResult<()> {
+        let new: Vec<SubjectMac> =
+            subjects.iter().filter(|subject| !self.askings.contains_key(subject)).copied().collect();
+        for (subject, mut taken) in askings::take(&mut self.transaction, &new).await? {
+            for (query, reported_at) in self.writes.ended.remove(&subject).unwrap_or_default() {
+                taken.asking.end(&query, reported_at);
+            }
+            self.askings.insert(subject, taken);
+        }
+        Ok(())
+    }
+
+    async fn taken(&mut self, subject: SubjectMac) -> StoreResult<&mut Asking> {
+        self.take_askings(&BTreeSet::from([subject])).await?;
+        let taken = self.askings.get_mut(&subject).map(|taken| &mut taken.asking);
+        taken.ok_or_else(|| StoreError("a person's row is not there".to_owned()))
+    }
+
     async fn look_up_nonces(&mut self, nonces: &BTreeSet<Nonce>) -> StoreResult<()> {
         let new: Vec<Nonce> =
             nonces.iter().filter(|nonce| !self.nonces.contains_key(nonce)).copied().collect();
@@ -192,6 +217,7 @@ impl Tx for PostgresTx {
         self.take_consents(&plan.consents).await?;
         let all: BTreeSet<&Reference> = plan.consents.iter().chain(&plan.queries).collect();
         self.hold(all.into_iter()).await?;
+        self.take_askings(&plan.subjects).await?;
         self.look_up_nonces(&plan.nonces).await
     }
 
@@ -232,6 +258,46 @@ impl Tx for PostgresTx {
         Ok(Registered::New)
     }
 
+    async fn is_nonce_used(&mut self, nonce: Nonce) -> StoreResult<bool> {
+        self.look_up_nonces(&BTreeSet::from([nonce])).await?;
+        Ok(self.nonces.get(&nonce) == Some(&Use::Used))
+    }
+
+    async fn keep_release(
+        &mut self,
+        reference: &Reference,
+        nonce: Nonce,
+        contact: &SealedContact,
+    ) -> StoreResult<()> {
+        let day = self.erase_day(reference).await?;
+        self.nonces.insert(nonce, Use::Used);
+        self.writes.nonces.insert(nonce, reference.clone());
+        self.writes.contacts.insert(reference.clone(), (day, contact.clone()));
+        Ok(())
+    }
+
+    async fn asking(&mut self, subject: SubjectMac) -> StoreResult<Asking> {
+        Ok(self.taken(subject).await?.clone())
+    }
+
+    async fn save_asking(&mut self, subject: SubjectMac, asking: &Asking) -> StoreResult<()> {
+        *self.taken(subject).await? = asking.clone();
+        Ok(())
+    }
+
+    async fn end_asking(
+        &mut self,
+        subject: SubjectMac,
+        query: &Reference,
+        reported_at: Option<UnixMillis>,
+    ) -> StoreResult<()> {
+        match self.askings.get_mut(&subject) {
+            Some(taken) => taken.asking.end(query, reported_at),
+            None => self.writes.ended.entry(subject).or_default().push((query.clone(), reported_at)),
+        }
+        Ok(())
+    }
+
     async fn save(&mut self, query: &Query) -> StoreResult<()> {
         self.held(&query.reference).await?.query = query.clone();
         Ok(())
@@ -245,6 +311,11 @@ impl Tx for PostgresTx {
             }
         }
         Ok(())
+    }
+
+    async fn is_asked(&mut self, reference: &Reference) -> StoreResult<bool> {
+        let held = self.held(reference).await?;
+        Ok(held.asked || held.newly_asked)
     }
 
     async fn withdraw(&mut self, reference: &Reference, at: UnixMillis) -> StoreResult<bool> {
@@ -345,6 +416,8 @@ impl Tx for PostgresTx {
     async fn commit(mut self) -> StoreResult<()> {
         let now = self.time.given();
         let connection = &mut *self.transaction;
+        let ended = askings::end(connection, &self.writes.ended).await?;
+        askings::save(connection, self.askings.iter().chain(&ended)).await?;
         flush::consents(connection, &self.consents).await?;
         flush::nonces(connection, &self.writes.nonces).await?;
         flush::queries(connection, &self.queries, now).await?;

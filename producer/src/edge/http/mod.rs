@@ -64,6 +64,7 @@ fn router(front: Front) -> Router {
         .route("/v1/queries", post(submit))
         .route("/v1/queries/{id}", get(status))
         .route("/v1/queries/{id}/events", get(follow))
+        .route("/v1/queries/{id}/release", post(release))
         .route("/v1/queries/{id}/revocation", post(revoke))
         .route("/v1/queries/{id}/report", post(report))
         .route("/v1/banks", get(banks))
@@ -85,22 +86,15 @@ struct SubmittedDocument {
 }
 
 async fn submit(State(front): State<Front>, request: Request) -> Response {
-    let started = Instant::now();
     let request = match read_submission(request).await {
         Ok(request) => request,
-        Err(problem) => {
-            handler::observe(Code::ALL.iter().copied().find(|code| code.as_str() == problem.code), started);
-            return Refused(problem).into_response();
-        }
+        Err(problem) => return Refused(problem).into_response(),
     };
     let query = request.query;
     // A task of its own: a caller that hangs up does not leave a record behind whose outcome nobody saw.
     let submission = tokio::spawn(async move { front.intake.submit(request).await });
     let mut response = match submission.await.unwrap_or(Err(Code::INTERNAL)) {
-        Ok(Submitted { query, .. }) => {
-            let document = SubmittedDocument { query_id: query.to_string(), state: "SUBMITTED" };
-            (StatusCode::ACCEPTED, Json(document)).into_response()
-        }
+        Ok(submitted) => taken(&submitted),
         Err(code @ Code::DUPLICATE_QUERY) => Refused::from(code).into_response(),
         Err(code) => return Refused::from(code).into_response(),
     };
@@ -110,10 +104,34 @@ async fn submit(State(front): State<Front>, request: Request) -> Response {
     response
 }
 
+fn taken(submitted: &Submitted) -> Response {
+    let document = SubmittedDocument { query_id: submitted.query.to_string(), state: "SUBMITTED" };
+    (StatusCode::ACCEPTED, Json(document)).into_response()
+}
+
+async fn release(State(front): State<Front>, id: Id, request: Request) -> Result<Response, Refused> {
+    let query = read_id(id)?;
+    let request = read_submission(request).await?;
+    if request.query != query {
+        return Err(invalid("query_id", "the id of the address").into());
+    }
+    let release = tokio::spawn(async move { front.intake.release(request).await });
+    Ok(taken(&release.await.unwrap_or(Err(Code::INTERNAL))?))
+}
+
+/// The body of a submission or release; one that cannot be read is counted as refused.
 async fn read_submission(request: Request) -> Result<SubmitRequest, Problem> {
-    let body = body::read(request, JSON, Code::MALFORMED_JSON).await?;
-    // Owned by nobody else, so this wipes the bytes that were received.
-    form::read(&Zeroizing::new(Vec::from(body)))
+    let started = Instant::now();
+    let read = async {
+        let body = body::read(request, JSON, Code::MALFORMED_JSON).await?;
+        // Owned by nobody else, so this wipes the bytes that were received.
+        form::read(&Zeroizing::new(Vec::from(body)))
+    };
+    let read: Result<SubmitRequest, Problem> = read.await;
+    if let Err(problem) = &read {
+        handler::observe(Code::ALL.iter().copied().find(|code| code.as_str() == problem.code), started);
+    }
+    read
 }
 
 async fn status(State(front): State<Front>, id: Id) -> Result<Json<QueryStatus>, Refused> {
