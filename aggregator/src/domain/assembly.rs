@@ -1,11 +1,12 @@
 //! The rule at the centre: what one query does when something happens to it.
 //!
-//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn |
-//! |---|---|---|---|---|
-//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends |
-//! | Final | count | nothing | nothing | ends |
-//! | Withdrawn | count | nothing | nothing | nothing |
-//! | Rejected | count | nothing | nothing | nothing |
+//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn | Erased |
+//! |---|---|---|---|---|---|
+//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends | ends |
+//! | Final | count | nothing | nothing | ends | ends |
+//! | Withdrawn | count | nothing | nothing | nothing | ends |
+//! | Rejected | count | nothing | nothing | nothing | nothing |
+//! | Erased | count | nothing | nothing | nothing | nothing |
 //!
 //! What must never happen here: a second report, an SMS after a withdrawal, a reply that is late or not the first
 //! valid one deciding anything. Re-reading a record that had its effect has none.
@@ -46,6 +47,8 @@ pub enum Event {
     },
     /// The consent was withdrawn.
     Withdrawn,
+    /// The content of the query's day is gone.
+    Erased,
 }
 
 /// What a reply says, after all checks.
@@ -80,6 +83,8 @@ pub enum Effect {
     Report,
     /// The query ended by withdrawal: delete its content, tell the upstream.
     Withdraw,
+    /// The query's content is gone: tell the upstream.
+    Erase,
     /// Nothing changed but a counter.
     Count(Counted),
 }
@@ -124,6 +129,7 @@ impl Counted {
 /// Applies one event at `now`.
 pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Query, Vec<Effect>) {
     let times = query.times;
+    let (banks, answered) = query.counts();
     let (state, effects) = match (query.state, event) {
         (State::Collecting(open), Event::Reply { bank, at, appended_at, said }) => {
             if appended_at > times.deadline_at {
@@ -163,14 +169,21 @@ pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Q
             };
             (State::Final(report), vec![Effect::Count(counted)])
         }
-        (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Reply { .. }) => {
-            (state, vec![Effect::Count(Counted::AfterEnd)])
-        }
         (
-            state @ (State::Final(_) | State::Withdrawn { .. } | State::Rejected(_)),
+            state @ (State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. }),
+            Event::Reply { .. },
+        ) => (state, vec![Effect::Count(Counted::AfterEnd)]),
+        (State::Collecting(_) | State::Final(_) | State::Withdrawn { .. }, Event::Erased) => {
+            (State::Erased { at: now, banks, answered }, vec![Effect::Erase])
+        }
+        (state @ (State::Rejected(_) | State::Erased { .. }), Event::Erased) => (state, Vec::new()),
+        (
+            state @ (State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. }),
             Event::AskDue { .. } | Event::WindowClosed { .. },
         )
-        | (state @ (State::Withdrawn { .. } | State::Rejected(_)), Event::Withdrawn) => (state, Vec::new()),
+        | (state @ (State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. }), Event::Withdrawn) => {
+            (state, Vec::new())
+        }
     };
     (Query { state, ..query }, effects)
 }

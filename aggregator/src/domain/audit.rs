@@ -4,6 +4,7 @@
 //! is derived from the query and the kind of change: writing it again changes nothing.
 
 use bytes::Bytes;
+use jiff::civil::Date;
 use schemas::codes::Code;
 use schemas::fields::Fields;
 use schemas::ids::{Digest, MessageId, Nonce, Reference};
@@ -58,7 +59,7 @@ pub fn registered(query: &Query) -> Leaf {
             State::Collecting(open) => open.pairs.iter().fold(fields, |fields, (bank, pair)| {
                 fields.text(bank.as_str()).bytes(&pair.statement_sha256.0)
             }),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => fields,
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => fields,
         }
     })
 }
@@ -79,6 +80,11 @@ pub fn rejected(query: &Query, code: Code) -> Leaf {
 /// The consent was withdrawn.
 pub fn withdrawn(reference: &Reference, at: UnixMillis) -> Leaf {
     Leaf::new(reference, "withdrawn", "withdrawn", |fields| fields.time(at))
+}
+
+/// The content is gone; `erase_on` is the day whose receipt tells of it.
+pub fn erased(reference: &Reference, erase_on: Date, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "erased", "erased", |fields| fields.text(&erase_on.to_string()).time(at))
 }
 
 /// The report is final. Replies enter the log here: each with the digest of what the device gets, and its place in the
@@ -138,6 +144,7 @@ mod tests {
     use jiff::tz::TimeZone;
     use plumbing::kafka::Position;
     use schemas::ids::KeyId;
+    use schemas::time::Calendar;
     use schemas::wire::BankOutcome;
 
     use super::*;
@@ -153,7 +160,7 @@ mod tests {
         let window = Window {
             length: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(5),
-            zone: TimeZone::UTC,
+            calendar: Calendar::Civil(TimeZone::UTC),
         };
         let pairs = BTreeMap::from([("alpha".parse().expect("an id"), Pair::new(Digest([4; 32]), None))]);
         Query {
@@ -196,6 +203,7 @@ mod tests {
             viewed(&reference(), Nonce([1; 16]), Digest([2; 32]), UnixMillis(6)),
             finalised(&reference(), &report(false), &coverage, 12),
             grant_refused(&reference(), Digest([2; 32]), Code::DEVICE_MISMATCH, UnixMillis(6)),
+            erased(&reference(), query().times.erase_on, UnixMillis(9)),
         ];
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
         assert_eq!(
@@ -207,6 +215,7 @@ mod tests {
                 "b762de65d5c4ffe04f8d5ba2a361cc6e f87ff5f3bc2955fa",
                 "585a3d92d58aea1bfedeb1781a41bad5 98d183b883370513",
                 "0f8c38b1e88baabd92fbe58e3286ee33 d788521ebc078468",
+                "74ee856bfe2deac774efb06d87b4336f 71a916cdcdb344d6",
             ]
         );
     }

@@ -45,6 +45,15 @@ pub enum State {
     },
     /// A gate was closed.
     Rejected(Code),
+    /// Its day is over, and its content is gone.
+    Erased {
+        /// When it was said.
+        at: UnixMillis,
+        /// Banks asked.
+        banks: u32,
+        /// Banks that had answered.
+        answered: u32,
+    },
 }
 
 /// The open pairs of a query.
@@ -154,6 +163,7 @@ impl Query {
             State::Final(report) => report.wire_state(),
             State::Withdrawn { .. } => QueryState::Withdrawn,
             State::Rejected(_) => QueryState::Rejected,
+            State::Erased { .. } => QueryState::Erased,
         }
     }
 
@@ -169,6 +179,7 @@ impl Query {
             State::Final(report) => (count(report.outcomes.len()), report.answered()),
             State::Withdrawn { banks, .. } => (*banks, 0),
             State::Rejected(_) => (0, 0),
+            State::Erased { banks, answered, .. } => (*banks, *answered),
         }
     }
 }

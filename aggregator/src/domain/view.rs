@@ -26,6 +26,7 @@ pub fn may_view<'a>(
         State::Collecting(_) => return Err(Code::REPORT_NOT_READY),
         State::Withdrawn { .. } => return Err(Code::QUERY_WITHDRAWN),
         State::Rejected(_) => return Err(Code::QUERY_REJECTED),
+        State::Erased { .. } => return Err(Code::REPORT_ERASED),
     };
     // Views stop at the erase instant, whenever the content itself goes.
     if window.is_erased(&query.times, now) {

@@ -55,7 +55,7 @@ fn ttl(state: &State) -> Duration {
         State::Collecting(_) => Duration::from_secs(1),
         // It can still be withdrawn.
         State::Final(_) => Duration::from_secs(10),
-        State::Withdrawn { .. } | State::Rejected(_) => Duration::from_secs(60),
+        State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => Duration::from_secs(60),
     }
 }
 

@@ -73,7 +73,9 @@ impl<S: Store> Hub<S> {
     async fn cancel_if_ended(&self, reference: &Reference, asks: &[(BankId, u32)]) -> Result<(), AskError> {
         let ended = match self.store.query(reference).await?.map(|query| query.state) {
             Some(State::Collecting(_)) | None => false,
-            Some(State::Final(_) | State::Withdrawn { .. } | State::Rejected(_)) => true,
+            Some(State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. }) => {
+                true
+            }
         };
         if ended {
             let now = self.store.now().await?;

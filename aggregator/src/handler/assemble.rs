@@ -184,14 +184,15 @@ impl About<'_> {
                 }
             }
             // The query has ended: the rule only counts what comes now.
-            (Ok(reply), State::Final(_) | State::Withdrawn { .. } | State::Rejected(_)) => {
-                (said(reply), None)
-            }
+            (
+                Ok(reply),
+                State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. },
+            ) => (said(reply), None),
         };
         let asked = match &query.state {
             State::Collecting(open) => open.pairs.contains_key(&self.bank),
             State::Final(report) => report.outcomes.contains_key(&self.bank),
-            State::Withdrawn { .. } | State::Rejected(_) => true,
+            State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => true,
         };
         if !asked {
             return Err(self.code().unwrap_or(Code::BANK_NOT_ASKED));

@@ -255,7 +255,9 @@ impl<S: Store> Registrar<S> {
                 .filter(|(_, pair)| pair.ask_again_at.is_some())
                 .map(|(bank, _)| bank.clone())
                 .collect(),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => {
+                Vec::new()
+            }
         };
         let due = due.into_iter().map(|bank| Event::AskDue { bank });
         let (query, after) = self.hub.apply(tx, query, due, None, now).await?;

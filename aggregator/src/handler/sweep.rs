@@ -1,4 +1,4 @@
-//! What time does: closes windows, and asks banks again. Both are rows that are swept, never sleeping tasks.
+//! What time does: closes windows, asks banks again, and erases days. All are rows that are swept, never sleeping tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use crate::domain::read_past::ReadPast;
 use crate::domain::refusals::Hour;
 use crate::store::{Store, StoreError, Tx};
 
+/// Days are looked at once a second of a whole day, and as much more often as they are shorter.
+const SECONDS_PER_DAY: u32 = 24 * 3600;
 /// How often what is over is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Queries taken up in one round.
@@ -53,7 +55,7 @@ impl<S: Store> Sweeper<S> {
         Self { hub, read_past: ReadPast::default() }
     }
 
-    /// Sweeps every `interval` until `shutdown`. The two sweeps do not wait for each other: asking reads records from
+    /// Sweeps every `interval` until `shutdown`. The sweeps do not wait for each other: asking reads records from
     /// Kafka, and a slow read must not delay a deadline.
     pub async fn run(mut self, interval: Duration, shutdown: CancellationToken) {
         let hub = Arc::clone(&self.hub);
@@ -73,6 +75,15 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let second = hub.window.calendar.day_length() / SECONDS_PER_DAY;
+        let erasing = async {
+            let mut tick = ticks(interval.max(second));
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.erase().await {
+                    tracing::warn!(%error, "what is over is not erased yet");
+                }
+            }
+        };
         let forgetting = async {
             let mut tick = ticks(FORGET_EVERY);
             while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
@@ -82,7 +93,7 @@ impl<S: Store> Sweeper<S> {
             }
         };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, forgetting);
+        tokio::join!(asking, closing, erasing, forgetting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -137,7 +148,9 @@ impl<S: Store> Sweeper<S> {
     fn reply_topics(&self, query: &Query) -> Vec<String> {
         match &query.state {
             State::Collecting(open) => open.pairs.keys().map(|bank| self.hub.topics.reply(bank)).collect(),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => Vec::new(),
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => {
+                Vec::new()
+            }
         }
     }
 }

@@ -79,6 +79,10 @@ impl<S: Store> Hub<S> {
                     tell(Outgoing::Event(withdrawn(now)));
                     withdrawn_from = Some(self.subjects.mac(&query.reference.upstream, &query.subject));
                 }
+                Effect::Erase => {
+                    tx.leaf(audit::erased(&reference, query.times.erase_on, now)).await?;
+                    tell(Outgoing::Event(erased(now)));
+                }
                 Effect::Cancel { bank } => tell(Outgoing::Cancel(bank)),
                 Effect::Ask { bank, attempt } => after.asks.push((bank, attempt)),
                 Effect::Count(counted) => after.counted.push(counted),
@@ -155,4 +159,8 @@ fn report_ready(report: &Final) -> event_record::Message {
 /// The event that tells the upstream of a withdrawal.
 pub(super) fn withdrawn(at: UnixMillis) -> event_record::Message {
     event_record::Message::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: at.0 })
+}
+
+fn erased(at: UnixMillis) -> event_record::Message {
+    event_record::Message::Erased(wire::ReportErased { erased_at_ms: at.0 })
 }

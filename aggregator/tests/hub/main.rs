@@ -1,6 +1,7 @@
 //! The aggregator on the in-process broker: records in, records and reports out.
 
 mod asking;
+mod erasing;
 mod finalising;
 mod http;
 mod joining;

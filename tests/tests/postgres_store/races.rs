@@ -57,7 +57,7 @@ async fn is_forgotten(stand: &Stand, query: &Query) -> bool {
     let stored = stand.store.query(&query.reference).await.expect("read").expect("is there");
     match stored.state {
         State::Collecting(open) => open.pairs.values().all(|pair| pair.closed.is_some()),
-        State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => false,
+        State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => false,
     }
 }
 

@@ -9,7 +9,7 @@ use plumbing::kafka::Position;
 use proptest::prelude::*;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, KeyId, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::BankOutcome;
 
 use crate::domain::assembly::{Counted, Effect, Event, Said, apply};
@@ -46,7 +46,7 @@ fn window() -> Window {
     Window {
         length: Duration::from_secs(24 * 3600),
         grace: Duration::from_millis(GRACE.unsigned_abs()),
-        zone: TimeZone::UTC,
+        calendar: Calendar::Civil(TimeZone::UTC),
     }
 }
 
@@ -191,7 +191,7 @@ impl<'a> Oracle<'a> {
                 }
                 Event::WindowClosed { .. } => window = window.or(Some(index)),
                 Event::Withdrawn => withdrawn = withdrawn.or(Some(index)),
-                Event::AskDue { .. } => {}
+                Event::AskDue { .. } | Event::Erased => {}
             }
         }
         let closes = history.banks.iter().map(|bank| first_closing(&facts, bank).map(|fact| fact.index));
@@ -230,7 +230,7 @@ impl<'a> Oracle<'a> {
         let (index, end) = self.end.filter(|(_, end)| *end != End::Withdrawn)?;
         let suspended = match &self.history.happenings[index].0 {
             Event::WindowClosed { suspended } => suspended.clone(),
-            Event::Reply { .. } | Event::AskDue { .. } | Event::Withdrawn => BTreeSet::new(),
+            Event::Reply { .. } | Event::AskDue { .. } | Event::Withdrawn | Event::Erased => BTreeSet::new(),
         };
         let judged: Vec<_> = self
             .history
@@ -285,9 +285,15 @@ impl<'a> Oracle<'a> {
             }
             (State::Final(found), None, Some(expected)) => *found == expected,
             (State::Collecting(open), None, None) => self.pairs_match(open),
-            (State::Collecting(_) | State::Final(_) | State::Withdrawn { .. } | State::Rejected(_), _, _) => {
-                false
-            }
+            (
+                State::Collecting(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Erased { .. },
+                _,
+                _,
+            ) => false,
         }
     }
 
@@ -403,7 +409,7 @@ fn shuffle(happenings: &[Happening], mut order: u64) -> Vec<Happening> {
     for (event, _) in happenings {
         let lane = match event {
             Event::Reply { bank, .. } | Event::AskDue { bank } => bank.to_string(),
-            Event::WindowClosed { .. } | Event::Withdrawn => String::new(),
+            Event::WindowClosed { .. } | Event::Withdrawn | Event::Erased => String::new(),
         };
         lanes.entry(lane).or_default().push_back(event.clone());
     }
@@ -432,7 +438,7 @@ proptest! {
             prop_assert_eq!(uncounted(caused), oracle.effects(index), "effects of event {}", index);
             let counted: Vec<Counted> = caused.iter().filter_map(|effect| match effect {
                 Effect::Count(label) => Some(*label),
-                Effect::KeepSegment | Effect::Ask { .. } | Effect::Cancel { .. } | Effect::Report | Effect::Withdraw =>
+                Effect::KeepSegment | Effect::Ask { .. } | Effect::Cancel { .. } | Effect::Report | Effect::Withdraw | Effect::Erase =>
                     None,
             }).collect();
             let expected = oracle.counted(index);
@@ -464,7 +470,7 @@ proptest! {
                 (State::Final(report), None) => final_since = Some(report.clone()),
                 (State::Withdrawn { .. }, _) => {}
                 (State::Collecting(_), first) => prop_assert!(first.is_none()),
-                (State::Rejected(_), _) => prop_assert!(false, "nobody rejected it"),
+                (State::Rejected(_) | State::Erased { .. }, _) => prop_assert!(false, "nobody did that"),
             }
             let ended = matches!(query.state, State::Withdrawn { .. });
             prop_assert_eq!(withdrawn, ended);

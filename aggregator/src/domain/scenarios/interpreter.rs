@@ -6,7 +6,7 @@
 //!
 //! What happens:
 //!
-//! - `query Q1 banks A,B [accepted <span> ago]` · `rejected Q1 <CODE>` · `withdraw Q1`, also before the query
+//! - `query Q1 banks A,B [accepted <span> ago]` · `rejected Q1 <CODE>` · `withdraw Q1`, also before the query · `erase Q1`
 //! - `reply Q1 A [answered|refused|retry-later|invalid] [at <partition>:<offset>] [appended <instant>]`: the record
 //!   goes to the bank's topic, and the hub reads it as soon as it can
 //! - `reread Q1 A` · `reread everything`: the same records are delivered again
@@ -19,7 +19,7 @@
 //!
 //! - `open Q1` · `report Q1 all` · `report Q1 partial missing A,B` · `report Q1 empty` · `withdrawn Q1` · `state Q1 <STATE>`
 //! - `outcome Q1 A <OUTCOME>` · `chosen Q1 A <partition>:<offset>` · `kept Q1 A <n>` · `finalised Q1 <instant>`
-//! - `sms Q1 <n>` · `told withdrawn Q1 <n>` · `cancelled Q1 A,B` · `conflict Q1 A,B` (or `nobody`)
+//! - `sms Q1 <n>` · `told withdrawn Q1 <n>` · `told erased Q1 <n>` · `cancelled Q1 A,B` · `conflict Q1 A,B` (or `nobody`)
 //! - `asked Q1 A <n>` · `asked Q1 A after <span>,<span>` · `banks Q1 <n> answered <n>`
 //! - `counted <label> <n>`: in the whole scenario so far
 //! - `remember Q1` and later `unchanged Q1`: nothing at all in the stored query differs
@@ -33,7 +33,7 @@ use jiff::tz::{TimeZone, offset};
 use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, KeyId, Nonce, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::view::Grant;
 use schemas::wire::{BankOutcome, QueryState};
 
@@ -154,6 +154,7 @@ struct Followed {
     cancelled: Vec<BankId>,
     reports: usize,
     withdrawals: usize,
+    erasures: usize,
 }
 
 impl World {
@@ -163,7 +164,7 @@ impl World {
             window: Window {
                 length: Duration::from_secs(24 * 3600),
                 grace: Duration::from_secs(5),
-                zone: TimeZone::fixed(offset(8)),
+                calendar: Calendar::Civil(TimeZone::fixed(offset(8))),
             },
             hub_up: true,
             not_read: BTreeSet::new(),
@@ -234,6 +235,7 @@ impl World {
             ["reinstate", letter] => {
                 self.suspended.remove(&bank(letter)?);
             }
+            ["erase", name] => self.step(name, Event::Erased)?,
             ["ask", name, letter] => self.step(name, Event::AskDue { bank: bank(letter)? })?,
             ["close", name] => {
                 let suspended = self.suspended.clone();
@@ -277,6 +279,7 @@ impl World {
             cancelled: Vec::new(),
             reports: 0,
             withdrawals: 0,
+            erasures: 0,
         };
         match self.queries.insert(name.to_owned(), followed) {
             Some(_) => Err(format!("there is a query {name} already")),
@@ -365,7 +368,7 @@ impl World {
         }
         let speaker = match &event {
             Event::Reply { bank, .. } => Some(bank.clone()),
-            Event::AskDue { .. } | Event::WindowClosed { .. } | Event::Withdrawn => None,
+            Event::AskDue { .. } | Event::WindowClosed { .. } | Event::Withdrawn | Event::Erased => None,
         };
         let (now, window) = (self.now, self.window.clone());
         let counted = &mut self.counted;
@@ -388,6 +391,7 @@ impl World {
                 Effect::Cancel { bank } => followed.cancelled.push(bank),
                 Effect::Report => followed.reports += 1,
                 Effect::Withdraw => followed.withdrawals += 1,
+                Effect::Erase => followed.erasures += 1,
                 Effect::Count(label) => *counted.entry(label.as_str()).or_default() += 1,
             }
         }
@@ -409,7 +413,7 @@ impl World {
     fn next_due(&self) -> Option<UnixMillis> {
         let open = self.queries.values().filter_map(|followed| match &followed.query.state {
             State::Collecting(open) => Some((open, followed.query.times.deadline_at + self.window.grace)),
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) => None,
+            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => None,
         });
         let due = open.flat_map(|(open, closes_at)| {
             let asks = open.pairs.values().filter_map(|pair| pair.ask_again_at);
@@ -468,9 +472,10 @@ impl World {
     fn report(&self, name: &str) -> Outcome<&Final> {
         match &self.followed(name)?.query.state {
             State::Final(report) => Ok(report),
-            other @ (State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_)) => {
-                Err(format!("it is {}", kind(other)))
-            }
+            other @ (State::Collecting(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Erased { .. }) => Err(format!("it is {}", kind(other))),
         }
     }
 
@@ -512,6 +517,7 @@ impl World {
             }
             ["sms", name, n] => same(number(n)?, self.followed(name)?.reports),
             ["told", "withdrawn", name, n] => same(number(n)?, self.followed(name)?.withdrawals),
+            ["told", "erased", name, n] => same(number(n)?, self.followed(name)?.erasures),
             ["cancelled", name, who] => {
                 let expected: Vec<BankId> = banks(who)?.into_iter().collect();
                 let mut found = self.followed(name)?.cancelled.clone();
@@ -526,7 +532,7 @@ impl World {
                     State::Final(report) => {
                         flagged(report.outcomes.iter().map(|(bank, outcome)| (bank, outcome.conflict)))
                     }
-                    other @ (State::Withdrawn { .. } | State::Rejected(_)) => {
+                    other @ (State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. }) => {
                         return Err(format!("it is {}", kind(other)));
                     }
                 };
@@ -611,6 +617,7 @@ fn kind(state: &State) -> &'static str {
         State::Final(_) => "final",
         State::Withdrawn { .. } => "withdrawn",
         State::Rejected(_) => "rejected",
+        State::Erased { .. } => "erased",
     }
 }
 

@@ -106,6 +106,7 @@ pub(super) async fn of_every_state_come_back_as_they_were<S: Store>(store: &S) -
         report(FinalKind::Empty),
         State::Withdrawn { at: UnixMillis(5), banks: 14 },
         State::Rejected(Code::REGION_NOT_OPEN),
+        State::Erased { at: UnixMillis(7), banks: 14, answered: 12 },
     ] {
         let changed = Query { state, ..query.clone() };
         let of = BTreeSet::from([query.reference.clone()]);

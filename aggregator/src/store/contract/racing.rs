@@ -70,7 +70,9 @@ async fn step<S: Store>(store: &S, reference: &Reference, event: Event) -> Store
 async fn report<S: Store>(store: &S, reference: &Reference) -> StoreResult<crate::domain::query::Final> {
     match store.query(reference).await?.expect("is there").state {
         State::Final(report) => Ok(report),
-        State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_) => panic!("is not final"),
+        State::Collecting(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => {
+            panic!("is not final")
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub(super) const COLLECTING: &str = "COLLECTING";
 const FINAL: &str = "FINAL";
 const WITHDRAWN: &str = "WITHDRAWN";
 const REJECTED: &str = "REJECTED";
+const ERASED: &str = "ERASED";
 
 const ANSWERED: &str = "ANSWERED";
 const REFUSED: &str = "REFUSED";
@@ -60,6 +61,13 @@ struct WithdrawnData {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ErasedData {
+    at: i64,
+    banks: u32,
+    answered: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RejectedData {
     code: String,
 }
@@ -71,6 +79,9 @@ pub(super) fn encode(state: &State) -> (&'static str, Option<String>) {
         State::Final(report) => (FINAL, Some(json(&final_data(report)))),
         State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&WithdrawnData { at: at.0, banks: *banks }))),
         State::Rejected(code) => (REJECTED, Some(json(&RejectedData { code: code.to_string() }))),
+        State::Erased { at, banks, answered } => {
+            (ERASED, Some(json(&ErasedData { at: at.0, banks: *banks, answered: *answered })))
+        }
     }
 }
 
@@ -86,6 +97,10 @@ pub(super) fn decode(
         (WITHDRAWN, Some(data)) => {
             let WithdrawnData { at, banks } = parse(data)?;
             Ok(State::Withdrawn { at: UnixMillis(at), banks })
+        }
+        (ERASED, Some(data)) => {
+            let ErasedData { at, banks, answered } = parse(data)?;
+            Ok(State::Erased { at: UnixMillis(at), banks, answered })
         }
         (REJECTED, Some(data)) => {
             let RejectedData { code } = parse(data)?;
@@ -201,6 +216,7 @@ mod tests {
             State::Collecting(Collecting { pairs: pairs.clone() }),
             State::Withdrawn { at: UnixMillis(-5), banks: 14 },
             State::Rejected(Code::REGION_NOT_OPEN),
+            State::Erased { at: UnixMillis(7), banks: 14, answered: 12 },
         ];
         for state in finals.into_iter().chain(others) {
             let (name, data) = encode(&state);
@@ -217,6 +233,7 @@ mod tests {
             (FINAL, Some("{}")),
             (WITHDRAWN, Some(r#"{"at": 1}"#)),
             (REJECTED, Some(r#"{"code": "NO_SUCH_CODE"}"#)),
+            (ERASED, Some(r#"{"at": 1, "banks": 2}"#)),
             ("HELD", None),
         ] {
             assert!(decode(name, data, BTreeMap::new()).is_err(), "{name} {data:?}");
