@@ -17,6 +17,7 @@ use plumbing::registry::RegistryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
 use schemas::rules;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::Pretext;
 use secrecy::SecretString;
 use serde::Deserialize;
@@ -29,6 +30,7 @@ use crate::domain::risk::{Decision, RiskTable, Signals};
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::{LimitsConfig, RedisConfig, RedisUrl, UrlFileError};
+use crate::store::DayKeys;
 
 /// The commented defaults.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -64,6 +66,8 @@ pub struct Config {
     pub policy: PolicyConfig,
     /// The times of queries.
     pub window: WindowConfig,
+    /// How content at rest is made to end.
+    pub erasure: ErasureConfig,
     /// What makes it faster.
     pub redis: RedisConfig,
     /// How often one may ask.
@@ -124,6 +128,18 @@ pub struct WindowConfig {
     pub grace_ms: u64,
     /// IANA name.
     pub zone: String,
+    /// Seconds; fractions are for tests.
+    pub day_seconds: f64,
+    /// RFC 3339.
+    pub days_from: String,
+}
+
+/// How content at rest is made to end.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ErasureConfig {
+    /// The directory of the keys of days.
+    pub key_dir: PathBuf,
 }
 
 impl Config {
@@ -166,8 +182,12 @@ impl Settings for Config {
         let signing = self.signing_seed().err().map(|fault| format!("signing_key_file: {fault}"));
         let subjects = self.subject_key().err().map(|fault| format!("limits.mac_key_file: {fault}"));
         let keys = signing.into_iter().chain(subjects);
+        let days = match self.store {
+            StoreKind::Memory => None,
+            StoreKind::Postgres => DayKeys::open(&self.erasure.key_dir).err().map(|fault| fault.to_string()),
+        };
         let redis = self.redis.url().err().map(|fault| fault.to_string());
-        keys.chain(redis).chain(self.kafka.secret_faults()).collect()
+        keys.chain(days).chain(redis).chain(self.kafka.secret_faults()).collect()
     }
 }
 
@@ -199,6 +219,9 @@ impl Config {
         }
     }
 }
+
+/// Days of this length are the dates of the zone, which may be longer or shorter when clocks are changed.
+const DATE: Duration = Duration::from_secs(24 * 3600);
 
 fn invalid(key: &'static str, reason: impl Into<String>) -> InvalidSetting {
     InvalidSetting { key, reason: reason.into() }
@@ -266,15 +289,26 @@ impl WindowConfig {
     /// The window as the rules take it.
     ///
     /// # Errors
-    /// When the length is not a positive time or the zone is unknown.
+    /// When a length is not a positive time, the zone is unknown, or `days_from` is no instant.
     pub fn window(&self) -> Result<Window, InvalidSetting> {
         let length = Duration::try_from_secs_f64(self.length_seconds)
             .ok()
             .filter(|length| *length >= Duration::from_millis(48))
             .ok_or_else(|| invalid("window.length_seconds", "must be a positive number of seconds"))?;
+        Ok(Window { length, grace: Duration::from_millis(self.grace_ms), calendar: self.calendar()? })
+    }
+
+    fn calendar(&self) -> Result<Calendar, InvalidSetting> {
         let zone = TimeZone::get(&self.zone)
             .map_err(|_| invalid("window.zone", format!("`{}` is not a known time zone", self.zone)))?;
-        Ok(Window { length, grace: Duration::from_millis(self.grace_ms), zone })
+        let length = Duration::try_from_secs_f64(self.day_seconds)
+            .ok()
+            .filter(|length| *length >= Duration::from_secs(1))
+            .ok_or_else(|| invalid("window.day_seconds", "must be at least 1"))?;
+        let from = UnixMillis::parse(&self.days_from)
+            .ok_or_else(|| invalid("window.days_from", format!("`{}` is not an instant", self.days_from)))?;
+        let counted = Calendar::Counted { from, length };
+        Ok(if length == DATE { Calendar::Civil(zone) } else { counted })
     }
 }
 

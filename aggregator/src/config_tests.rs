@@ -46,13 +46,31 @@ fn all_faults_are_told_at_once() {
 }
 
 #[test]
+fn days_of_86400_seconds_are_dates_and_others_are_counted() {
+    let mut window = valid().window;
+    let calendar = |window: &WindowConfig| window.window().map(|window| window.calendar);
+    let now = UnixMillis::parse("2026-01-01T00:10:00.000Z").expect("an instant");
+    let dates = calendar(&window).expect("the defaults are a window");
+    assert_eq!(dates.erase_on(now).to_string(), "2026-01-09");
+    window.day_seconds = 60.0;
+    let counted = calendar(&window).expect("a window");
+    assert_eq!(counted.day(now).to_string(), "2000-01-11");
+    window.day_seconds = 0.5;
+    assert_eq!(calendar(&window).expect_err("too short").key, "window.day_seconds");
+    window.day_seconds = 60.0;
+    window.days_from = "yesterday".to_owned();
+    assert_eq!(calendar(&window).expect_err("no instant").key, "window.days_from");
+}
+
+#[test]
 fn every_missing_key_file_is_told_with_its_setting() {
     let mut config = valid();
     assert_eq!(
         config.secret_faults(),
         [
             "signing_key_file: signing_key_file is not set",
-            "limits.mac_key_file: limits.mac_key_file is not set"
+            "limits.mac_key_file: limits.mac_key_file is not set",
+            "erasure.key_dir: is not set",
         ]
     );
     // Counts in memory end with the process, and so may their key.

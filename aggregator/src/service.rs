@@ -26,7 +26,7 @@ use crate::domain::window::Window;
 use crate::edge::{HubOutbox, api};
 use crate::first_line::{FirstLine, Redis, RedisUrl};
 use crate::handler::{Assembler, Hub, LostTail, ReconcileError, Reconciler, Registrar, Sweeper};
-use crate::store::{MemoryStore, PostgresStore, Store, StoreError, SystemClock};
+use crate::store::{DayKeys, DaysError, MemoryStore, PostgresStore, Store, StoreError, SystemClock};
 
 /// How long a revoked partition may take to finish what is in flight.
 const DRAIN: Duration = Duration::from_secs(4);
@@ -54,6 +54,9 @@ pub enum StartError {
     /// The database cannot be had.
     #[error(transparent)]
     Postgres(#[from] PostgresError),
+    /// The days of content, or their keys, are not there.
+    #[error(transparent)]
+    Days(#[from] DaysError),
     /// The store does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -89,10 +92,11 @@ impl StartError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Setting(_) | Self::Faults(_) | Self::NotLoopback(_) => Exit::Config,
+            Self::Days(DaysError::Key(error)) => error.exit(),
             Self::Kafka(error) => error.exit(),
             Self::Registry(error) => error.exit(),
             Self::Postgres(error) => error.exit(),
-            Self::Store(_) => Exit::Unavailable,
+            Self::Store(_) | Self::Days(DaysError::Store(_)) => Exit::Unavailable,
             Self::LostTail(error) => error.exit(),
             Self::Listen(..) => Exit::CannotCreate,
             Self::Tls(error) => error.exit(),
@@ -153,6 +157,7 @@ async fn open_postgres(
     config: &Config,
     lifecycle: &mut Lifecycle,
 ) -> Result<Stores<PostgresStore>, StartError> {
+    let keys = DayKeys::open(&config.erasure.key_dir).map_err(DaysError::from)?;
     let PostgresConfig { connections, .. } = config.postgres;
     let pool = |role: &str| config.postgres.pool(&format!("aggregator.{role}"), connections);
     let records = pool("records")?;
@@ -160,13 +165,13 @@ async fn open_postgres(
     PostgresStore::migrate(&records).await?;
     postgres::watch(records.clone(), lifecycle);
     let stores = Stores {
-        records: PostgresStore::new(records),
-        sweeps: PostgresStore::new(pool("sweeps")?),
-        api: PostgresStore::new(pool("api")?),
+        records: PostgresStore::new(records, keys.clone()),
+        sweeps: PostgresStore::new(pool("sweeps")?, keys.clone()),
+        api: PostgresStore::new(pool("api")?, keys),
     };
-    let Window { zone, .. } = config.window.window()?;
-    stores.sweeps.make_days(&zone).await?;
-    let days = stores.sweeps.clone().keep_days(zone, lifecycle.token());
+    let Window { calendar, .. } = config.window.window()?;
+    stores.sweeps.make_days(&calendar).await?;
+    let days = stores.sweeps.clone().keep_days(calendar, lifecycle.token());
     lifecycle.spawn("days of content", async move {
         days.await;
         Ok::<_, StoreError>(())

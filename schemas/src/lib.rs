@@ -16,6 +16,7 @@ pub mod acls;
 pub mod batch;
 pub mod cloud_events;
 pub mod codes;
+pub mod erasure;
 pub mod fields;
 pub mod http;
 pub mod identity;

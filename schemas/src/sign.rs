@@ -24,11 +24,12 @@ pub enum Tag {
     ViewGrant,
     RegistryEntry,
     RegistryRotation,
+    ErasureReceipt,
 }
 
 impl Tag {
     /// Every kind of signature.
-    pub const ALL: [Tag; 12] = [
+    pub const ALL: [Tag; 13] = [
         Tag::HubStatement,
         Tag::BankStatement,
         Tag::NotifierStatement,
@@ -41,6 +42,7 @@ impl Tag {
         Tag::ViewGrant,
         Tag::RegistryEntry,
         Tag::RegistryRotation,
+        Tag::ErasureReceipt,
     ];
 
     /// The bytes before the separator. Part of the wire contract.
@@ -58,6 +60,7 @@ impl Tag {
             Tag::ViewGrant => "view-grant/v1",
             Tag::RegistryEntry => "registry-entry/v1",
             Tag::RegistryRotation => "registry-rotation/v1",
+            Tag::ErasureReceipt => "erasure-receipt/v1",
         }
     }
 

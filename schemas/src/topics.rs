@@ -7,6 +7,10 @@ use crate::ids::{BankId, UpstreamId};
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
+/// How long after its acceptance a query may be erased at the earliest: one that was accepted in the last moment of a day.
+/// Sealed content must be gone from every topic before.
+pub const EARLIEST_ERASURE: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// A family of topics: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs)]
@@ -61,6 +65,8 @@ pub struct Spec {
     pub cleanup: Cleanup,
     /// `segment.ms`; 1 h wherever sealed content lies, so that it dies in time.
     pub segment: Duration,
+    /// Where sealed content lies: how long after a query's acceptance it may still be written.
+    pub sealed_until: Option<Duration>,
     /// `max.message.bytes`.
     pub max_message_bytes: usize,
     /// Who writes.
@@ -95,6 +101,7 @@ impl Family {
             partitions,
             cleanup: Cleanup::Delete(DAY * days),
             segment,
+            sealed_until: self.sealed_until(),
             max_message_bytes: kib * KIB,
             writers,
             readers,
@@ -103,6 +110,7 @@ impl Family {
             partitions: 3,
             cleanup: Cleanup::Delete(DAY),
             segment: HOUR,
+            sealed_until: self.sealed_until(),
             max_message_bytes: source.spec().max_message_bytes + DEAD_LETTER_ROOM,
             writers: source.spec().readers,
             readers: &[Role::Operator],
@@ -123,6 +131,17 @@ impl Family {
             Family::DeadQuery => dead(Family::Query),
             Family::DeadReply => dead(Family::Reply),
             Family::DeadNotice => dead(Family::Notice),
+        }
+    }
+
+    fn sealed_until(self) -> Option<Duration> {
+        match self {
+            Family::Query => Some(Duration::ZERO),
+            // Until the window is over.
+            Family::Request | Family::Reply | Family::Notice => Some(DAY),
+            // Older records are counted, not copied.
+            Family::DeadQuery | Family::DeadReply | Family::DeadNotice => Some(DAY * 2),
+            Family::Event | Family::Sms | Family::Registry | Family::Audit => None,
         }
     }
 
@@ -367,12 +386,10 @@ mod tests {
     #[test]
     fn sealed_content_dies_before_the_erase_instant() {
         // The broker deletes whole segments, looks every five minutes and waits a minute more: an hour covers it.
-        let earliest_erase = DAY * 7;
         for family in Family::ALL {
             let spec = family.spec();
-            let sealed = !matches!(family, Family::Event | Family::Sms | Family::Registry | Family::Audit);
-            if let (true, Cleanup::Delete(retention)) = (sealed, spec.cleanup) {
-                assert!(retention + DAY + spec.segment + HOUR <= earliest_erase, "{family:?}");
+            if let (Some(written), Cleanup::Delete(retention)) = (spec.sealed_until, spec.cleanup) {
+                assert!(written + retention + spec.segment + HOUR <= EARLIEST_ERASURE, "{family:?}");
             }
         }
     }

@@ -46,6 +46,8 @@ impl HubProcess {
         std::fs::write(&key_file, seed).expect("the temporary directory is writable");
         let mac_key_file = folder.path().join("mac.key");
         std::fs::write(&mac_key_file, "ab".repeat(32)).expect("the temporary directory is writable");
+        let key_dir = folder.path().join("day-keys");
+        std::fs::create_dir(&key_dir).expect("the temporary directory is writable");
 
         let config = world.aggregator_config(plan).expect("the world's settings are complete");
         let settings = json!({
@@ -56,6 +58,7 @@ impl HubProcess {
             "store": store,
             "postgres": postgres,
             "limits": { "mac_key_file": mac_key_file },
+            "erasure": { "key_dir": key_dir },
             "sweep_interval_ms": config.sweep_interval_ms,
             "kafka": {
                 "brokers": config.kafka.brokers,
@@ -80,6 +83,8 @@ impl HubProcess {
                 "length_seconds": config.window.length_seconds,
                 "grace_ms": config.window.grace_ms,
                 "zone": config.window.zone,
+                "day_seconds": config.window.day_seconds,
+                "days_from": config.window.days_from,
             },
         });
         let settings = toml::to_string(&settings).expect("settings are tables");

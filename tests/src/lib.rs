@@ -5,6 +5,7 @@
 //! however that ends.
 
 pub mod attacker;
+pub mod backup;
 pub mod console_consumer;
 pub mod hub_process;
 pub mod java;

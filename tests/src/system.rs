@@ -14,9 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use aggregator::store::{Clock as _, SystemClock};
 use cardquery::demo::wallet::Wallet;
 use cardquery::local::Local;
-use cardquery::local::plan::Plan;
+use cardquery::local::plan::{Part, Plan};
 use cardquery::local::ready::{Ask, Readiness};
 use cardquery::local::service::Service;
 use cardquery::local::stack::Stack;
@@ -43,6 +44,8 @@ const HOW_TO_START: &str = "run `make test`, or eval \"$(deploy/stack up && depl
 pub struct Setup {
     /// Stands for the 24 hours.
     pub window: Duration,
+    /// How long a day of the hub's calendar is; dates when nothing is said.
+    pub day: Option<Duration>,
     /// The banks that take part; all of the sample when empty.
     pub banks: BTreeSet<&'static str>,
     /// Processes that are not started, by name, for example `bank-taihe`.
@@ -55,6 +58,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             window: Duration::from_secs(20),
+            day: None,
             banks: BTreeSet::new(),
             without: BTreeSet::new(),
             redis: None,
@@ -94,7 +98,10 @@ impl System {
             plan.sample.banks.retain(|bank| setup.banks.contains(bank.id.as_str()));
             assert_eq!(plan.sample.banks.len(), setup.banks.len(), "all of them are sample banks");
         }
-        let local = Local::new(stack, plan).unwrap_or_else(|failure| panic!("{failure}"));
+        let mut local = Local::new(stack, plan).unwrap_or_else(|failure| panic!("{failure}"));
+        if let Some(day) = setup.day {
+            count_days(&mut local, day);
+        }
         local.prepare(&mut |_| {}).await.unwrap_or_else(|failure| panic!("{failure}"));
         let mut system = Self {
             local,
@@ -302,6 +309,15 @@ impl Drop for System {
         if let Err(what) = self.end(!failing) {
             assert!(failing, "the system leaves something behind: {what}");
         }
+    }
+}
+
+/// Days of this length from now on, for every aggregator of the system.
+fn count_days(local: &mut Local, day: Duration) {
+    let hubs = local.services.iter_mut().filter(|service| service.part == Part::Aggregator);
+    for hub in hubs {
+        hub.env.insert("CARDQUERY_AGGREGATOR__WINDOW__DAY_SECONDS".to_owned(), day.as_secs_f64().to_string());
+        hub.env.insert("CARDQUERY_AGGREGATOR__WINDOW__DAYS_FROM".to_owned(), SystemClock.now().to_string());
     }
 }
 

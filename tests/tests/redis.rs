@@ -14,7 +14,7 @@ use aggregator::config::{Secrets, StoreKind};
 use aggregator::domain::refusals::MAX_REFUSED;
 use aggregator::domain::subject::SubjectKey;
 use aggregator::store::contract::ManualClock;
-use aggregator::store::{PostgresStore, Store};
+use aggregator::store::{DayKeys, PostgresStore, Store};
 use cardquery::sample;
 use cardquery_tests::redis_server::RedisServer;
 use cardquery_tests::stack::{Stack, TestDatabase};
@@ -26,6 +26,8 @@ use schemas::codes::Code;
 use schemas::http::QueryStatus;
 use schemas::ids::Reference;
 use schemas::registry::PartyName;
+use schemas::time::Calendar;
+use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use self::script::{BURST, Numbers, QUERIES, Step, furnish, play, script, shown};
@@ -307,7 +309,10 @@ async fn plant(redis: &RedisServer, numbers: &mut Numbers) {
 }
 
 /// A hub on a database of its own.
-async fn on_postgres(stage: &Stage, redis: &RedisServer) -> (TestHub<PostgresStore>, TestDatabase) {
+async fn on_postgres(
+    stage: &Stage,
+    redis: &RedisServer,
+) -> (TestHub<PostgresStore>, (TestDatabase, TempDir)) {
     let database = Stack::get().database().await;
     let pool = PostgresConfig::new(database.url()).pool("aggregator.test", CONNECTIONS).expect("a pool");
     PostgresStore::migrate(&pool).await.expect("tables");
@@ -315,11 +320,13 @@ async fn on_postgres(stage: &Stage, redis: &RedisServer) -> (TestHub<PostgresSto
     let connections = (0..CONNECTIONS).map(|_| pool.acquire());
     drop(futures::future::try_join_all(connections).await.expect("connections"));
     let clock = Arc::new(ManualClock::new());
-    let store = PostgresStore::on_clock(pool, Arc::clone(&clock) as _);
-    store.make_days(&TimeZone::UTC).await.expect("days");
+    let folder = tempfile::tempdir().expect("a folder");
+    let keys = DayKeys::open(folder.path()).expect("a directory");
+    let store = PostgresStore::on_clock(pool, keys, Arc::clone(&clock) as _);
+    store.make_days(&Calendar::Civil(TimeZone::UTC)).await.expect("days");
     let hub = stage.hub_on(store, clock, Some((&redis.url(), Patience::Long)), BURST);
     furnish(stage, &hub).await;
-    (hub, database)
+    (hub, (database, folder))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,13 +1,14 @@
 //! The rule at the centre: what one query does when something happens to it.
 //!
-//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn | Released | HoldOver |
-//! |---|---|---|---|---|---|---|
-//! | Held | count | nothing | nothing | ends | collects, or refuses the release and stays | is cancelled, if it is over |
-//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends | refuses | nothing |
-//! | Final | count | nothing | nothing | ends | refuses | nothing |
-//! | Withdrawn | count | nothing | nothing | nothing | refuses | nothing |
-//! | Rejected | count | nothing | nothing | nothing | refuses | nothing |
-//! | Cancelled | count | nothing | nothing | nothing | refuses | nothing |
+//! | state \ event | Reply | AskDue | WindowClosed | Withdrawn | Released | HoldOver | Erased |
+//! |---|---|---|---|---|---|---|---|
+//! | Held | count | nothing | nothing | ends | collects, or refuses the release and stays | is cancelled, if it is over | ends |
+//! | Collecting | close the pair, note RETRY_LATER or invalid; the last close makes the report final | ask, if the pair is still due and there is time | the report is final | ends | refuses | nothing | ends |
+//! | Final | count | nothing | nothing | ends | refuses | nothing | ends |
+//! | Withdrawn | count | nothing | nothing | nothing | refuses | nothing | ends |
+//! | Cancelled | count | nothing | nothing | nothing | refuses | nothing | ends |
+//! | Rejected | count | nothing | nothing | nothing | refuses | nothing | nothing |
+//! | Erased | count | nothing | nothing | nothing | refuses | nothing | nothing |
 //!
 //! What must never happen here: a second report, an SMS after a withdrawal, a reply that is late or not the first
 //! valid one deciding anything, a bank that is asked while the query is held. Re-reading a record that had its effect
@@ -55,6 +56,8 @@ pub enum Event {
     Released(Box<Release>),
     /// The upstream's query topic was read past the time for a release.
     HoldOver,
+    /// The content of the query's day is gone.
+    Erased,
 }
 
 /// What a reply says, after all checks.
@@ -100,6 +103,8 @@ pub enum Effect {
     },
     /// The held query ended without a release: tell the upstream.
     CancelHold,
+    /// The query's content is gone: tell the upstream.
+    Erase,
     /// Nothing changed but a counter.
     Count(Counted),
 }
@@ -144,6 +149,7 @@ impl Counted {
 /// Applies one event at `now`.
 pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Query, Vec<Effect>) {
     let times = query.times;
+    let (banks, answered) = query.counts();
     let (state, effects) = match (query.state, event) {
         (State::Held(mut held), Event::Released(release)) => {
             if !held.is_news(&release.record) {
@@ -205,7 +211,11 @@ pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Q
             (State::Final(report), vec![Effect::Count(counted)])
         }
         (
-            state @ (State::Held(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. }),
+            state @ (State::Held(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }
+            | State::Erased { .. }),
             Event::Reply { .. },
         ) => (state, vec![Effect::Count(Counted::AfterEnd)]),
         (
@@ -213,7 +223,8 @@ pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Q
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. }),
+            | State::Cancelled { .. }
+            | State::Erased { .. }),
             Event::Released(release),
         ) => {
             // The release itself, read again.
@@ -222,16 +233,29 @@ pub fn apply(query: Query, event: Event, now: UnixMillis, window: &Window) -> (Q
             (state, if again { Vec::new() } else { vec![refuse()] })
         }
         (
+            State::Held(_)
+            | State::Collecting(_)
+            | State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Cancelled { .. },
+            Event::Erased,
+        ) => (State::Erased { at: now, banks, answered }, vec![Effect::Erase]),
+        (state @ (State::Rejected(_) | State::Erased { .. }), Event::Erased) => (state, Vec::new()),
+        (
             state @ (State::Held(_)
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. }),
+            | State::Cancelled { .. }
+            | State::Erased { .. }),
             Event::AskDue { .. } | Event::WindowClosed { .. } | Event::HoldOver,
         )
         | (state @ State::Collecting(_), Event::HoldOver)
         | (
-            state @ (State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. }),
+            state @ (State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }
+            | State::Erased { .. }),
             Event::Withdrawn,
         ) => (state, Vec::new()),
     };

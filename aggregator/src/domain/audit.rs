@@ -4,6 +4,7 @@
 //! is derived from the query and the kind of change: writing it again changes nothing.
 
 use bytes::Bytes;
+use jiff::civil::Date;
 use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::fields::Fields;
@@ -74,7 +75,8 @@ fn accepted(kind: &str, query: &Query) -> Leaf {
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => fields,
+            | State::Cancelled { .. }
+            | State::Erased { .. } => fields,
         }
     })
 }
@@ -137,6 +139,11 @@ pub fn withdrawn(reference: &Reference, at: UnixMillis) -> Leaf {
     Leaf::new(reference, "withdrawn", "withdrawn", |fields| fields.time(at))
 }
 
+/// The content is gone; `erase_on` is the day whose receipt tells of it.
+pub fn erased(reference: &Reference, erase_on: Date, at: UnixMillis) -> Leaf {
+    Leaf::new(reference, "erased", "erased", |fields| fields.text(&erase_on.to_string()).time(at))
+}
+
 /// The report is final. Replies enter the log here: each with the digest of what the device gets, and its place in the
 /// bank's topic. `registry_offset` is the next one of the registry that the report was judged with.
 pub fn finalised(
@@ -193,6 +200,7 @@ mod tests {
 
     use jiff::tz::TimeZone;
     use schemas::ids::KeyId;
+    use schemas::time::Calendar;
     use schemas::wire::BankOutcome;
 
     use super::*;
@@ -209,7 +217,7 @@ mod tests {
         let window = Window {
             length: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(5),
-            zone: TimeZone::UTC,
+            calendar: Calendar::Civil(TimeZone::UTC),
         };
         let pairs = BTreeMap::from([("alpha".parse().expect("an id"), Pair::new(Digest([4; 32]), None))]);
         Query {
@@ -266,6 +274,7 @@ mod tests {
             release_refused(&reference(), &query().record, Code::HOLD_NOT_OVER),
             cancelled(&reference(), UnixMillis(5)),
             risk(&reference(), &query().record, &seen(), Decision::Warn),
+            erased(&reference(), query().times.erase_on, UnixMillis(9)),
         ];
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
         assert_eq!(
@@ -282,6 +291,7 @@ mod tests {
                 "f6218c0609d6cf0ef584294473c9c88b 413d654b4f87ed16",
                 "32091e15e1b705653b6da1224b8a4fda 8e72e4080a86358a",
                 "63e703887ee56654ddce308b78578279 fd20ba7c1ba3bb66",
+                "74ee856bfe2deac774efb06d87b4336f 71a916cdcdb344d6",
             ]
         );
     }

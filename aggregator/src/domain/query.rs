@@ -55,6 +55,15 @@ pub enum State {
         /// Chosen banks. None was asked.
         banks: u32,
     },
+    /// Its day is over, and its content is gone.
+    Erased {
+        /// When it was said.
+        at: UnixMillis,
+        /// Banks asked.
+        banks: u32,
+        /// Banks that had answered.
+        answered: u32,
+    },
 }
 
 /// The open pairs of a query.
@@ -166,6 +175,7 @@ impl Query {
             State::Withdrawn { .. } => QueryState::Withdrawn,
             State::Rejected(_) => QueryState::Rejected,
             State::Cancelled { .. } => QueryState::Cancelled,
+            State::Erased { .. } => QueryState::Erased,
         }
     }
 
@@ -173,7 +183,11 @@ impl Query {
     pub fn is_open(&self) -> bool {
         match &self.state {
             State::Held(_) | State::Collecting(_) => true,
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => false,
+            State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }
+            | State::Erased { .. } => false,
         }
     }
 
@@ -191,6 +205,7 @@ impl Query {
             | State::Withdrawn { banks, .. }
             | State::Cancelled { banks, .. } => (*banks, 0),
             State::Rejected(_) => (0, 0),
+            State::Erased { banks, answered, .. } => (*banks, *answered),
         }
     }
 }

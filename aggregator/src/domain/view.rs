@@ -28,6 +28,7 @@ pub fn may_view<'a>(
         State::Withdrawn { .. } => return Err(Code::QUERY_WITHDRAWN),
         State::Rejected(_) => return Err(Code::QUERY_REJECTED),
         State::Cancelled { .. } => return Err(Code::HOLD_EXPIRED),
+        State::Erased { .. } => return Err(Code::REPORT_ERASED),
     };
     // Views stop at the erase instant, whenever the content itself goes.
     if window.is_erased(&query.times, now) {

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use schemas::time::{UnixMillis, erase_on};
+use schemas::time::{Calendar, UnixMillis};
 
 /// How long banks may take, and when they are asked again. Scales as a whole, so that a demo of seconds runs the same
 /// rule as a day.
@@ -16,7 +14,7 @@ pub struct Window {
     /// After the deadline, before end offsets are asked: replies that were appended in time are then visible.
     pub grace: Duration,
     /// The calendar by which reports are erased.
-    pub zone: TimeZone,
+    pub calendar: Calendar,
 }
 
 /// The times of one query.
@@ -28,7 +26,7 @@ pub struct Times {
     pub reply_by: UnixMillis,
     /// Replies appended at or before this are in time.
     pub deadline_at: UnixMillis,
-    /// The day whose 00:00 in the window's zone is the erase instant.
+    /// The day whose beginning is the erase instant.
     pub erase_on: Date,
 }
 
@@ -41,7 +39,7 @@ impl Window {
             accepted_at,
             reply_by: deadline_at.before(self.length / 48),
             deadline_at,
-            erase_on: erase_on(accepted_at, &self.zone),
+            erase_on: self.calendar.erase_on(accepted_at),
         }
     }
 
@@ -53,20 +51,21 @@ impl Window {
 
     /// Whether the erase instant of `times` has passed.
     pub fn is_erased(&self, times: &Times, now: UnixMillis) -> bool {
-        let now = Timestamp::from_millisecond(now.0).unwrap_or(Timestamp::MAX);
-        now.to_zoned(self.zone.clone()).date() >= times.erase_on
+        self.calendar.day(now) >= times.erase_on
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn day() -> Window {
         Window {
             length: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(5),
-            zone: TimeZone::fixed(jiff::tz::offset(8)),
+            calendar: Calendar::Civil(TimeZone::fixed(jiff::tz::offset(8))),
         }
     }
 

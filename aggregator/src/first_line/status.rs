@@ -55,7 +55,9 @@ fn ttl(state: &State) -> Duration {
         State::Held(_) | State::Collecting(_) => Duration::from_secs(1),
         // It can still be withdrawn.
         State::Final(_) => Duration::from_secs(10),
-        State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => Duration::from_secs(60),
+        State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } | State::Erased { .. } => {
+            Duration::from_secs(60)
+        }
     }
 }
 

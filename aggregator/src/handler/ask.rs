@@ -78,7 +78,8 @@ impl<S: Store> Hub<S> {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. },
+                | State::Cancelled { .. }
+                | State::Erased { .. },
             ) => true,
         };
         if ended {

@@ -190,13 +190,14 @@ impl About<'_> {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. },
+                | State::Cancelled { .. }
+                | State::Erased { .. },
             ) => (said(reply), None),
         };
         let asked = match &query.state {
             State::Collecting(open) => open.pairs.contains_key(&self.bank),
             State::Final(report) => report.outcomes.contains_key(&self.bank),
-            State::Withdrawn { .. } | State::Rejected(_) => true,
+            State::Withdrawn { .. } | State::Rejected(_) | State::Erased { .. } => true,
             State::Held(_) | State::Cancelled { .. } => false,
         };
         if !asked {

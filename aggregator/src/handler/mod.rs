@@ -2,6 +2,7 @@
 
 mod ask;
 mod assemble;
+mod erase;
 mod reconcile;
 mod refused;
 mod register;

@@ -323,7 +323,8 @@ impl<S: Store> Registrar<S> {
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => tx.leaf(audit::registered(&query)).await?,
+            | State::Cancelled { .. }
+            | State::Erased { .. } => tx.leaf(audit::registered(&query)).await?,
         }
         if let Some(at) = tx.withdrawal(&query.reference).await? {
             count(Code::QUERY_WITHDRAWN.as_str());
@@ -473,7 +474,8 @@ pub(super) fn due(query: &Query) -> Vec<Event> {
         | State::Final(_)
         | State::Withdrawn { .. }
         | State::Rejected(_)
-        | State::Cancelled { .. } => Vec::new(),
+        | State::Cancelled { .. }
+        | State::Erased { .. } => Vec::new(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What time does: closes windows, and asks banks again. Both are rows that are swept, never sleeping tasks.
+//! What time does: closes windows, asks banks again, and erases days. All are rows that are swept, never sleeping tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +23,8 @@ use crate::domain::read_past::ReadPast;
 use crate::domain::refusals::Hour;
 use crate::store::{Store, StoreError, Tx};
 
+/// Days are looked at once a second of a whole day, and as much more often as they are shorter.
+const SECONDS_PER_DAY: u32 = 24 * 3600;
 /// How often what is over is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// Queries taken up in one round.
@@ -53,7 +55,7 @@ impl<S: Store> Sweeper<S> {
         Self { hub, read_past: ReadPast::default() }
     }
 
-    /// Sweeps every `interval` until `shutdown`. The two sweeps do not wait for each other: asking reads records from
+    /// Sweeps every `interval` until `shutdown`. The sweeps do not wait for each other: asking reads records from
     /// Kafka, and a slow read must not delay a deadline.
     pub async fn run(mut self, interval: Duration, shutdown: CancellationToken) {
         let hub = Arc::clone(&self.hub);
@@ -81,6 +83,15 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let second = hub.window.calendar.day_length() / SECONDS_PER_DAY;
+        let erasing = async {
+            let mut tick = ticks(interval.max(second));
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.erase().await {
+                    tracing::warn!(%error, "what is over is not erased yet");
+                }
+            }
+        };
         let forgetting = async {
             let mut tick = ticks(FORGET_EVERY);
             while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
@@ -93,7 +104,7 @@ impl<S: Store> Sweeper<S> {
             }
         };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, ending, forgetting);
+        tokio::join!(asking, closing, ending, erasing, forgetting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -141,7 +152,8 @@ impl<S: Store> Sweeper<S> {
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => Vec::new(),
+            | State::Cancelled { .. }
+            | State::Erased { .. } => Vec::new(),
         }
     }
 }
@@ -188,7 +200,8 @@ impl<S: Store> Hub<S> {
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => None,
+            | State::Cancelled { .. }
+            | State::Erased { .. } => None,
         };
         let Some(latest) = due.iter().filter_map(over).max() else { return Ok(()) };
         let topics: BTreeSet<String> = due.iter().map(|query| query.record.topic.to_string()).collect();

@@ -92,9 +92,21 @@ impl<S: Store> Hub<S> {
                 return Err(refused(denied.code, at.hour, now));
             }
         };
-        // Between the grant and here only a withdrawal takes content away.
-        let content = self.store.report(reference).await?.ok_or(Code::QUERY_WITHDRAWN)?;
-        Ok(self.report(&report, content))
+        match self.store.report(reference).await? {
+            Some(content) => Ok(self.report(&report, content)),
+            None => Err(self.gone(reference).await?.into()),
+        }
+    }
+
+    /// Why content is gone that was there when the grant was used: between the two only a withdrawal or the end of its day
+    /// takes it away.
+    async fn gone(&self, reference: &Reference) -> Result<Code, StoreError> {
+        let now = self.store.now().await?;
+        let erased = match self.store.query(reference).await? {
+            Some(query) => self.window.is_erased(&query.times, now),
+            None => true,
+        };
+        Ok(if erased { Code::REPORT_ERASED } else { Code::QUERY_WITHDRAWN })
     }
 
     /// Uses the grant on its locked query, or counts it as refused, in one transaction. The same grant within its time
@@ -206,7 +218,7 @@ fn status_of(query: &Query) -> QueryStatus {
         State::Final(report) => (Some(report.finalised_at.to_string()), None, None),
         State::Rejected(code) => (None, Some(code.to_string()), None),
         State::Cancelled { .. } => (None, Some(Code::HOLD_EXPIRED.to_string()), None),
-        State::Collecting(_) | State::Withdrawn { .. } => (None, None, None),
+        State::Collecting(_) | State::Withdrawn { .. } | State::Erased { .. } => (None, None, None),
     };
     QueryStatus {
         query_id: query.reference.query.to_string(),

@@ -101,6 +101,10 @@ impl<S: Store> Hub<S> {
                     let code = Code::HOLD_EXPIRED.to_string();
                     tell(Outgoing::Event(event_record::Message::Cancelled(wire::QueryCancelled { code })));
                 }
+                Effect::Erase => {
+                    tx.leaf(audit::erased(&reference, query.times.erase_on, now)).await?;
+                    tell(Outgoing::Event(erased(now)));
+                }
                 Effect::Cancel { bank } => tell(Outgoing::Cancel(bank)),
                 Effect::Ask { bank, attempt } => after.asks.push((bank, attempt)),
                 Effect::Count(counted) => after.counted.push(counted),
@@ -126,7 +130,8 @@ impl<S> Hub<S> {
             | State::Collecting(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => None,
+            | State::Cancelled { .. }
+            | State::Erased { .. } => None,
         };
         tx.end_asking(self.subject(query), &query.reference, reported_at).await
     }
@@ -218,4 +223,8 @@ pub(super) fn held(held: &Held) -> event_record::Message {
 /// The event that tells the upstream of a withdrawal.
 pub(super) fn withdrawn(at: UnixMillis) -> event_record::Message {
     event_record::Message::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: at.0 })
+}
+
+fn erased(at: UnixMillis) -> event_record::Message {
+    event_record::Message::Erased(wire::ReportErased { erased_at_ms: at.0 })
 }

@@ -15,8 +15,8 @@ use schemas::wire;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
-    GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent, SealedContact,
-    Store, StoreResult, Tx,
+    ErasedDay, GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent,
+    SealedContact, Store, StoreResult, Tx,
 };
 use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
@@ -65,6 +65,19 @@ struct Tables {
     progress: BTreeMap<(String, i32), Progress>,
     leaves: BTreeMap<MessageId, Leaf>,
     erased_through: Option<Date>,
+    receipts: BTreeMap<Date, wire::Signed>,
+}
+
+/// Whether nothing happens to the query any more.
+fn is_over(state: &State) -> bool {
+    match state {
+        State::Rejected(_) | State::Erased { .. } => true,
+        State::Held(_)
+        | State::Collecting(_)
+        | State::Final(_)
+        | State::Withdrawn { .. }
+        | State::Cancelled { .. } => false,
+    }
 }
 
 impl Tables {
@@ -150,7 +163,8 @@ impl Store for MemoryStore {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. } => None,
+                | State::Cancelled { .. }
+                | State::Erased { .. } => None,
             })
             .filter(|(until, _)| *until < now)
             .collect();
@@ -171,7 +185,8 @@ impl Store for MemoryStore {
             | State::Final(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => None,
+            | State::Cancelled { .. }
+            | State::Erased { .. } => None,
         });
         for (reference, pairs) in pairs {
             for (bank, _) in pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now)) {
@@ -285,6 +300,63 @@ impl Store for MemoryStore {
         let mut tables = self.tables.lock().await;
         tables.erased_through = tables.erased_through.max(Some(day));
         Ok(())
+    }
+
+    async fn erase_content(&self) -> StoreResult<()> {
+        let mut tables = self.tables.lock().await;
+        let erased: Vec<Reference> =
+            tables.queries.keys().filter(|reference| tables.is_erased(reference)).cloned().collect();
+        for reference in &erased {
+            tables.segments.remove(reference);
+            tables.coverages.remove(reference);
+            tables.contacts.remove(reference);
+        }
+        Ok(())
+    }
+
+    async fn to_erase(&self, max: usize) -> StoreResult<BTreeSet<Reference>> {
+        let tables = self.tables.lock().await;
+        let ended =
+            tables.queries.values().map(|row| &row.query).filter(|query| {
+                !is_over(&query.state) && Some(query.times.erase_on) <= tables.erased_through
+            });
+        Ok(ended.take(max).map(|query| query.reference.clone()).collect())
+    }
+
+    async fn erased_days(&self) -> StoreResult<Vec<ErasedDay>> {
+        Ok(Vec::new())
+    }
+
+    async fn keep_receipt(&self, day: Date, receipt: &wire::Signed) -> StoreResult<()> {
+        self.tables.lock().await.receipts.entry(day).or_insert_with(|| receipt.clone());
+        Ok(())
+    }
+
+    async fn receipt(&self, day: Date) -> StoreResult<Option<wire::Signed>> {
+        Ok(self.tables.lock().await.receipts.get(&day).cloned())
+    }
+
+    async fn forget_queries(&self, through: Date, max: usize) -> StoreResult<usize> {
+        let mut tables = self.tables.lock().await;
+        let over = tables.queries.values().map(|row| &row.query);
+        let over = over.filter(|query| is_over(&query.state) && query.times.erase_on <= through);
+        let gone: BTreeSet<Reference> = over.take(max).map(|query| query.reference.clone()).collect();
+        tables.queries.retain(|reference, _| !gone.contains(reference));
+        tables.withdrawals.retain(|reference, _| !gone.contains(reference));
+        tables.nonces.retain(|_, reference| !gone.contains(reference));
+        tables.grants.retain(|_, (reference, _)| !gone.contains(reference));
+        Ok(gone.len())
+    }
+
+    async fn forget_withdrawals(&self, before: UnixMillis, max: usize) -> StoreResult<usize> {
+        let mut tables = self.tables.lock().await;
+        let early = tables
+            .withdrawals
+            .iter()
+            .filter(|(reference, at)| **at < before && !tables.queries.contains_key(reference));
+        let gone: BTreeSet<Reference> = early.take(max).map(|(reference, _)| reference.clone()).collect();
+        tables.withdrawals.retain(|reference, _| !gone.contains(reference));
+        Ok(gone.len())
     }
 }
 

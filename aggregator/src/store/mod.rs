@@ -27,7 +27,7 @@ use schemas::time::UnixMillis;
 use schemas::wire;
 
 pub use self::memory::{Clock, MemoryStore, SystemClock};
-pub use self::postgres::{PostgresStore, PostgresTx};
+pub use self::postgres::{DayKeyError, DayKeys, DaysError, PostgresStore, PostgresTx};
 use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
@@ -166,6 +166,25 @@ pub struct ReportContent {
     pub segments: BTreeMap<BankId, Bytes>,
 }
 
+/// A day of which everything is erased.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedDay {
+    /// Which one.
+    pub day: Date,
+    /// Tables whose rows of that day are gone.
+    pub tables: Vec<&'static str>,
+    /// Names the key that those rows were wrapped under.
+    pub key_id: Digest,
+    /// Queries whose content it was.
+    pub queries: u64,
+    /// When the watermark reached it.
+    pub closed_at: UnixMillis,
+    /// When the rows were gone.
+    pub dropped_at: UnixMillis,
+    /// When the key was destroyed.
+    pub key_destroyed_at: UnixMillis,
+}
+
 /// What became of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantUse {
@@ -265,6 +284,35 @@ pub trait Store: Send + Sync + 'static {
     /// Moves the erase watermark to `day`, never back. When it returns, no transaction writes content of that day or of
     /// an earlier one, or registers a query of it, any more.
     fn erase_through(&self, day: Date) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Destroys content of every day up to the watermark, and what would open a copy of it. Steps that were taken before are
+    /// not taken again; after an error the next call goes on.
+    fn erase_content(&self) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Queries whose content is destroyed and that have not ended by it, at most `max`.
+    fn to_erase(&self, max: usize) -> impl Future<Output = StoreResult<BTreeSet<Reference>>> + Send;
+
+    /// Days of which everything is erased and that have no receipt. A store that does not last has none: what it erases is
+    /// nowhere else.
+    fn erased_days(&self) -> impl Future<Output = StoreResult<Vec<ErasedDay>>> + Send;
+
+    /// Keeps the receipt of an erased day, for ever; the first one stays.
+    fn keep_receipt(&self, day: Date, receipt: &wire::Signed)
+    -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// The receipt of an erased day.
+    fn receipt(&self, day: Date) -> impl Future<Output = StoreResult<Option<wire::Signed>>> + Send;
+
+    /// Deletes at most `max` erased and rejected queries of days up to `through`, with their consents, nonces and grants, and
+    /// returns how many. Their audit leaves stay.
+    fn forget_queries(&self, through: Date, max: usize) -> impl Future<Output = StoreResult<usize>> + Send;
+
+    /// Deletes at most `max` withdrawals from before `before` whose queries never came, and returns how many.
+    fn forget_withdrawals(
+        &self,
+        before: UnixMillis,
+        max: usize,
+    ) -> impl Future<Output = StoreResult<usize>> + Send;
 }
 
 /// One transaction. Dropped without [`Tx::commit`] it changes nothing.

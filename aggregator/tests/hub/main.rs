@@ -2,6 +2,7 @@
 
 mod asking;
 mod asking_often;
+mod erasing;
 mod finalising;
 mod holding;
 mod http;

@@ -55,6 +55,11 @@ impl Files<'_> {
         self.0.join("keys").join("aggregator.subjects.key")
     }
 
+    /// The keys that the hub wraps content under.
+    pub(super) fn day_keys(&self) -> PathBuf {
+        self.0.join("day-keys")
+    }
+
     pub(super) fn redis_url(&self) -> PathBuf {
         self.0.join("keys").join("aggregator.redis")
     }
@@ -81,8 +86,8 @@ impl Files<'_> {
         self.0.join("sms.jsonl")
     }
 
-    pub(super) fn folders(&self) -> [PathBuf; 4] {
-        [self.0.to_owned(), self.0.join("keys"), self.0.join("seen"), self.0.join("log")]
+    pub(super) fn folders(&self) -> [PathBuf; 5] {
+        [self.0.to_owned(), self.0.join("keys"), self.day_keys(), self.0.join("seen"), self.0.join("log")]
     }
 }
 
@@ -119,6 +124,7 @@ impl Site<'_> {
             ("postgres", self.postgres("aggregator")),
             ("redis", json!({ "url_file": self.files().redis_url(), "prefix": self.plan.prefix })),
             ("limits", json!({ "mac_key_file": self.files().subject_key() })),
+            ("erasure", json!({ "key_dir": self.files().day_keys() })),
             ("policy", self.policy(&texts)),
             // 5 s of 24 h would be nothing here; what is needed is that appended records are visible.
             ("window", json!({ "length_seconds": self.plan.window.as_secs_f64(), "grace_ms": 250 })),

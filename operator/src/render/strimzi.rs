@@ -23,7 +23,7 @@ pub(super) fn documents(estate: &Estate, cluster: &str) -> String {
 }
 
 fn kafka_topic(name: &str, topic: &WantedTopic, cluster: &str) -> Value {
-    let WantedTopic { partitions, replicas, settings } = topic;
+    let WantedTopic { partitions, replicas, settings, sealed_until: _ } = topic;
     json!({
         "apiVersion": API,
         "kind": "KafkaTopic",

@@ -280,6 +280,7 @@ impl Steps {
                 Difference::RemoveAcl { acl } => steps.old_acls.push(acl.clone()),
                 Difference::CreateUser { user } => steps.users.push(user.clone()),
                 Difference::Unchangeable { .. }
+                | Difference::OutlivesErasure { .. }
                 | Difference::UnremovableAcl { .. }
                 | Difference::UnknownTopic { .. } => {}
             }

@@ -6,6 +6,7 @@ use kafka_native::Acl;
 use serde::Serialize;
 
 use super::found::{Found, FoundTopic};
+use super::lifetime;
 use super::scope::Reach;
 use super::wanted::{Wanted, WantedTopic};
 
@@ -74,6 +75,13 @@ pub enum Difference {
         acl: Acl,
         /// Why not.
         why: Unremovable,
+    },
+    /// A topic keeps sealed content longer than until the earliest erase instant. Its wrong settings are differences, too.
+    OutlivesErasure {
+        /// Its name.
+        topic: String,
+        /// For how long, in milliseconds after a query's acceptance; nothing when for ever.
+        kept_ms: Option<u64>,
     },
     /// A topic of this prefix is not in the table.
     UnknownTopic {
@@ -157,6 +165,7 @@ pub fn diff(wanted: &Wanted, found: &Found) -> Plan {
     let unknown =
         found.topics.keys().filter(|name| wanted.scope.holds(name) && !wanted.topics.contains_key(*name));
     differences.extend(unknown.map(|topic| Difference::UnknownTopic { topic: topic.clone() }));
+    differences.extend(lifetime::outliving(wanted, found));
     // What has to be done by hand comes last, so that it is what a reader sees last.
     differences.sort_by_key(Difference::rank);
     Plan { differences }
@@ -242,6 +251,8 @@ impl Plan {
                 | Difference::CreateUser { .. } => summary.create += 1,
                 Difference::ChangeTopic { .. } => summary.change += 1,
                 Difference::RemoveAcl { .. } => summary.remove += 1,
+                // The changes of its settings count.
+                Difference::OutlivesErasure { .. } => {}
                 Difference::Unchangeable { .. }
                 | Difference::UnremovableAcl { .. }
                 | Difference::UnknownTopic { .. } => summary.by_hand += 1,
@@ -261,15 +272,22 @@ impl Difference {
         match self {
             Self::CreateTopic { .. } => 0,
             Self::ChangeTopic { .. } => 1,
-            Self::CreateAcl { .. } => 2,
-            Self::RemoveAcl { .. } => 3,
-            Self::CreateUser { .. } => 4,
-            Self::Unchangeable { .. } | Self::UnremovableAcl { .. } | Self::UnknownTopic { .. } => 5,
+            Self::OutlivesErasure { .. } => 2,
+            Self::CreateAcl { .. } => 3,
+            Self::RemoveAcl { .. } => 4,
+            Self::CreateUser { .. } => 5,
+            Self::Unchangeable { .. } | Self::UnremovableAcl { .. } | Self::UnknownTopic { .. } => 6,
         }
     }
 
     fn is_by_hand(&self) -> bool {
-        matches!(self, Self::Unchangeable { .. } | Self::UnremovableAcl { .. } | Self::UnknownTopic { .. })
+        matches!(
+            self,
+            Self::Unchangeable { .. }
+                | Self::UnremovableAcl { .. }
+                | Self::UnknownTopic { .. }
+                | Self::OutlivesErasure { .. }
+        )
     }
 }
 

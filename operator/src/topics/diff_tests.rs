@@ -101,6 +101,7 @@ fn settings_are_compared_by_what_holds_and_every_wrong_one_is_named() {
         changed,
         [
             "~ change cardquery.query.wallet.v1 (retention.ms 7d -> 5d, segment.ms not told -> 1h)",
+            "! sealed content stays in cardquery.query.wallet.v1 without an end: its report is erased after 168 h",
             "0 to create, 1 to change, 0 to remove",
         ]
     );
@@ -256,4 +257,43 @@ fn the_document_says_what_the_text_says() {
         }],
     });
     assert_eq!(document, expected);
+}
+
+#[test]
+fn a_topic_that_keeps_sealed_content_beyond_the_erase_instant_is_named() {
+    const DAY_MS: u64 = 86_400_000;
+    const HOUR_MS: u64 = 3_600_000;
+    // Until a segment is closed, the broker looks, and the file goes.
+    let slack = HOUR_MS + 6 * 60_000;
+    let outlives = |name: &str, key: &str, value: &str| -> Vec<String> {
+        let lines = lines(|found| set(found, name, key, on_topic(value)));
+        lines.into_iter().filter(|line| line.starts_with("! sealed")).collect()
+    };
+    // A query's own record is there from its acceptance on, answers may come a day later.
+    for (name, written) in [
+        ("cardquery.query.wallet.v1", 0),
+        ("cardquery.request.alpha.v1", DAY_MS),
+        ("cardquery.reply.alpha.v1", DAY_MS),
+        ("cardquery.notice.v1", DAY_MS),
+        ("dlq.cardquery.reply.v1", 2 * DAY_MS),
+    ] {
+        let longest = 7 * DAY_MS - written - slack;
+        assert_eq!(outlives(name, "retention.ms", &(longest - 1).to_string()), [""; 0]);
+        let expected = format!(
+            "! sealed content stays in {name} up to 168 h after a query: its report is erased after 168 h"
+        );
+        assert_eq!(outlives(name, "retention.ms", &longest.to_string()), [expected]);
+        for (key, value) in [("retention.ms", "-1"), ("cleanup.policy", "compact")] {
+            let expected =
+                format!("! sealed content stays in {name} without an end: its report is erased after 168 h");
+            assert_eq!(outlives(name, key, value), [expected]);
+        }
+    }
+    let segment = (3 * DAY_MS).to_string();
+    let expected = "! sealed content stays in cardquery.query.wallet.v1 up to 192 h 6 min after a query: \
+                    its report is erased after 168 h";
+    assert_eq!(outlives("cardquery.query.wallet.v1", "segment.ms", &segment), [expected]);
+    for name in ["cardquery.sms.v1", "cardquery.audit.v1", "cardquery.event.wallet.v1"] {
+        assert_eq!(outlives(name, "retention.ms", "-1"), [""; 0], "{name}: nothing sealed lies there");
+    }
 }

@@ -12,6 +12,7 @@
 //! | `found.rs` | what a cluster can be asked for |
 //! | `scope.rs` | pure: whether an access list or a topic is this prefix's business |
 //! | `diff.rs`, `text.rs` | pure: what differs, and how a person reads it |
+//! | `lifetime.rs` | pure: what is kept for longer than people were promised |
 //! | `cluster.rs`, `passwords.rs` | asking and changing |
 //! | `options.rs` | the command line |
 //!
@@ -20,6 +21,7 @@
 pub mod cluster;
 pub mod diff;
 pub mod found;
+mod lifetime;
 pub mod options;
 mod passwords;
 mod scope;

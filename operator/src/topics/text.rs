@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use schemas::topics::EARLIEST_ERASURE;
+
 use super::diff::{Difference, Plan, SettingChange, Shape, Summary, Unremovable};
 
 impl fmt::Display for Plan {
@@ -52,6 +54,18 @@ impl fmt::Display for Difference {
                 };
                 write!(f, "! cannot remove acl {acl} (not in the table): {why}")
             }
+            Self::OutlivesErasure { topic, kept_ms } => {
+                let kept = match kept_ms {
+                    Some(kept) => format!("up to {} after a query", hours(*kept)),
+                    None => "without an end".to_owned(),
+                };
+                let limit = u64::try_from(EARLIEST_ERASURE.as_millis()).unwrap_or(u64::MAX);
+                write!(
+                    f,
+                    "! sealed content stays in {topic} {kept}: its report is erased after {}",
+                    hours(limit)
+                )
+            }
             Self::UnknownTopic { topic } => {
                 write!(f, "! unknown topic {topic}: not in the table, and never deleted")
             }
@@ -66,6 +80,15 @@ impl fmt::Display for SettingChange {
             value.as_ref().map_or_else(|| none.to_owned(), |value| readable(key, value))
         };
         write!(f, "{key} {} -> {}", side(from, "not told"), side(to, "the broker's default"))
+    }
+}
+
+/// A time in hours, and minutes where there are some.
+fn hours(millis: u64) -> String {
+    let minutes = millis.div_ceil(60_000);
+    match (minutes / 60, minutes % 60) {
+        (hours, 0) => format!("{hours} h"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }
 

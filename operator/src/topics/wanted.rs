@@ -1,6 +1,7 @@
 //! What a cluster should hold, from the table of topics.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use kafka_native::{Acl, AclOperation, Pattern, Permission, ResourceKind};
 use schemas::acls::{self, Binding, Operation, Resource};
@@ -27,6 +28,8 @@ pub struct WantedTopic {
     pub partitions: usize,
     /// How many replicas of each.
     pub replicas: usize,
+    /// Where sealed content lies: how long after a query's acceptance it may still be written.
+    pub sealed_until: Option<Duration>,
     /// Settings as the broker spells them; no others may be set on the topic.
     pub settings: BTreeMap<String, String>,
 }
@@ -46,6 +49,7 @@ impl Wanted {
                     let topic = WantedTopic {
                         partitions: usize::try_from(spec.partitions).unwrap_or_default(),
                         replicas: cluster.replication_factor.into(),
+                        sealed_until: spec.sealed_until,
                         settings: settings.map(|(key, value)| (key.to_owned(), value)).collect(),
                     };
                     (name, topic)

@@ -14,7 +14,7 @@ use schemas::seal::{self, Binding, Kind};
 use schemas::sign::{self, Tag};
 use schemas::time::UnixMillis;
 use schemas::wire::{self, Refusal, reply_record, request_record};
-use schemas::{batch, notice, request, submission, view};
+use schemas::{batch, erasure, notice, request, submission, view};
 
 use crate::world::{self, ACCEPTED, DEADLINE, EXPIRES, FINAL, ISSUED, Query, REPLIED, REPLY_BY, Refused};
 
@@ -595,7 +595,8 @@ fn a_signature_made_for_one_kind_of_message_is_taken_as_no_other() {
             | Tag::NoticeHeader
             | Tag::Coverage
             | Tag::RegistryEntry
-            | Tag::RegistryRotation => unreachable!("not offered"),
+            | Tag::RegistryRotation
+            | Tag::ErasureReceipt => unreachable!("not offered"),
         }
     };
     let mut registry = world::registry();
@@ -697,6 +698,11 @@ fn a_signature_made_for_one_kind_of_message_is_taken_as_no_other() {
         let mut altered = report.clone();
         resign(altered.coverage.as_mut().expect("signed"), &world::hub(), tag);
         assert_eq!(world::view(&query, &altered).is_ok(), tag == Tag::Coverage, "{tag:?}");
+
+        let mut altered = erasure::sign(&world::receipt(), &world::hub());
+        resign(&mut altered, &world::hub(), tag);
+        let taken = erasure::open(&altered, registry.hub().expect("a hub"));
+        assert_eq!(taken.is_ok(), tag == Tag::ErasureReceipt, "{tag:?}");
 
         let mut altered = world::signed_entry(&entry);
         altered.root_signatures[0].signature = sign::sign_bytes(tag, &altered.body, &world::roots()[0]);
@@ -882,4 +888,26 @@ fn a_bank_refuses_times_that_the_hub_cannot_have_meant() {
     assert_eq!(ask(ACCEPTED, after(DEADLINE)), impossible(), "more than 24 hours to answer");
     assert_eq!(ask(ACCEPTED, DEADLINE), Ok(()));
     assert_eq!(ask(ACCEPTED, REPLY_BY), Ok(()), "the untouched twin");
+}
+
+#[test]
+fn a_receipt_of_an_erased_day_is_the_hubs_and_tells_of_steps_in_their_order() {
+    let registry = world::registry();
+    let hub = registry.hub().expect("a hub");
+    let receipt = world::receipt();
+    let signed = erasure::sign(&receipt, &world::hub());
+    assert_eq!(erasure::open(&signed, hub), Ok(receipt.clone()));
+
+    let foreign = erasure::sign(&receipt, &world::bank_signing("alpha"));
+    assert_eq!(erasure::open(&foreign, hub), Err(Code::KEY_UNKNOWN));
+    let impostor = wire::Signed { key_id: signed.key_id.clone(), ..foreign };
+    assert_eq!(erasure::open(&impostor, hub), Err(Code::SIGNATURE_INVALID));
+    for at in 0..signed.body.len() {
+        let mut body = signed.body.to_vec();
+        body[at] ^= 1;
+        assert!(erasure::open(&wire::Signed { body: body.into(), ..signed.clone() }, hub).is_err(), "{at}");
+    }
+    let too_soon = erasure::Receipt { key_destroyed_at: receipt.closed_at, ..receipt };
+    let signed = erasure::sign(&too_soon, &world::hub());
+    assert_eq!(erasure::open(&signed, hub), Err(Code::STATEMENT_MISMATCH));
 }

@@ -17,7 +17,7 @@ use schemas::request::{self, Header, Opened};
 use schemas::sign::{self, Tag};
 use schemas::time::UnixMillis;
 use schemas::wire::{self, query_record, reply_record};
-use schemas::{merkle, notice, submission, view};
+use schemas::{erasure, merkle, notice, submission, view};
 
 use crate::golden_store as store;
 use crate::world::{self, ACCEPTED, DEADLINE, EXPIRES, FINAL, Query, REPLIED, REPLY_BY};
@@ -237,6 +237,7 @@ fn made_again() -> Vec<Golden> {
         golden("event-viewed", event(Event::Viewed(wire::ReportViewed { viewed_at_ms: FINAL.0 }))),
         golden("event-withdrawn", event(Event::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: FINAL.0 }))),
         golden("event-erased", event(Event::Erased(wire::ReportErased { erased_at_ms: FINAL.0 }))),
+        golden("erasure-receipt", erasure::sign(&world::receipt(), &world::hub())),
         golden("sms-claimed", sms(Sms::Claimed(wire::SmsClaimed {}))),
         golden("sms-claimed-again", wire::SmsRecord { attempt: 2, ..sms(Sms::Claimed(wire::SmsClaimed {})) }),
         golden("sms-accepted", sms(Sms::Accepted(wire::SmsAccepted { gateway_id: "g-1".into() }))),

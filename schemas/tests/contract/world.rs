@@ -9,7 +9,6 @@ use schemas::batch::{self, VerifiedRoots};
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, Nonce, QueryId, Reference, UpstreamId};
 use schemas::keys::{OpeningKey, SigningKey, VerifyingKey};
-use schemas::notice;
 use schemas::registry::{self, Party, Registry, SeenVersions};
 use schemas::reply::{self, BadReply, Reply, Unsigned, Word};
 use schemas::report::{self, Coverage, Device, OpenedReport};
@@ -17,6 +16,7 @@ use schemas::request::{self, Accepted, Header, NotAccepted, Opened, Request};
 use schemas::submission::{self, Draft, Submission, Terms};
 use schemas::time::UnixMillis;
 use schemas::wire::{self, KeyUse, PartyKind, PartyState};
+use schemas::{erasure, notice};
 
 /// When every query of this world is accepted.
 pub(crate) const ACCEPTED: UnixMillis = UnixMillis(1_790_000_000_000);
@@ -143,6 +143,20 @@ pub(crate) fn upstream_entry(upstream: &str, key: &SigningKey) -> wire::Registry
         keys: vec![sign_key(key)],
         regions: vec!["310000".into()],
         bank_texts: None,
+    }
+}
+
+/// What the hub says of an erased day.
+pub(crate) fn receipt() -> erasure::Receipt {
+    erasure::Receipt {
+        day: "2026-09-30".to_owned(),
+        tables: ["contact", "coverage", "segment"].map(str::to_owned).to_vec(),
+        key_id: Digest::of(b"a key"),
+        queries: 110_000,
+        closed_at: FINAL,
+        dropped_at: UnixMillis(FINAL.0 + 1),
+        key_destroyed_at: UnixMillis(FINAL.0 + 2),
+        signed_at: UnixMillis(FINAL.0 + 3),
     }
 }
 

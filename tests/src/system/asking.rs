@@ -47,6 +47,14 @@ impl Asker {
         self.reaches(query, |status| status.state != "COLLECTING").await
     }
 
+    /// Waits until a query's day is over and its report is gone.
+    ///
+    /// # Panics
+    /// If it is not in time.
+    pub async fn erased(&self, query: &Submitted) -> QueryStatus {
+        self.reaches(query, |status| status.state == "ERASED").await
+    }
+
     /// Waits until so many banks have answered a query.
     ///
     /// # Panics

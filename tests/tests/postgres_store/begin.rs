@@ -112,7 +112,9 @@ async fn a_plain_begin_that_is_cancelled_swallows_the_next_borrowers_write() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_begin_of_the_store_that_is_cancelled_leaves_nothing_behind() {
     let slow = Slow::new().await;
-    let store = stand::store(&slow.pool, Arc::clone(&slow.stand.clock) as Arc<dyn Clock>).await;
+    let store =
+        stand::store(&slow.pool, slow.stand.keys.path(), Arc::clone(&slow.stand.clock) as Arc<dyn Clock>)
+            .await;
     assert_eq!(slow.note().await, 1);
     slow.cancel(store.begin()).await;
     assert_eq!(slow.note().await, 2);
@@ -136,7 +138,7 @@ async fn a_thousand_cancelled_begins_leave_no_transaction_open() {
     sqlx::raw_sql("CREATE TABLE note ()").execute(&stand.pool).await.expect("a table");
     let options = stand.database.options().application_name("careless");
     let pool = PgPoolOptions::new().max_connections(2).connect_with(options).await.expect("a pool");
-    let store = stand::store(&pool, Arc::clone(&stand.clock) as Arc<dyn Clock>).await;
+    let store = stand::store(&pool, stand.keys.path(), Arc::clone(&stand.clock) as Arc<dyn Clock>).await;
     for round in 0..ROUNDS {
         // Odd steps through all numbers of polls that a begin may take.
         let times = u32::try_from(round * 7 % 13).expect("small");

@@ -3,6 +3,7 @@
 mod begin;
 mod contract;
 mod days;
+mod erasing;
 mod outbox;
 mod races;
 mod stand;

@@ -61,7 +61,8 @@ async fn is_forgotten(stand: &Stand, query: &Query) -> bool {
         | State::Final(_)
         | State::Withdrawn { .. }
         | State::Rejected(_)
-        | State::Cancelled { .. } => false,
+        | State::Cancelled { .. }
+        | State::Erased { .. } => false,
     }
 }
 

@@ -1,6 +1,7 @@
 //! A store of the test's own.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,14 +9,17 @@ use aggregator::domain::assembly::{Effect, Event, Said, apply};
 use aggregator::domain::query::{Closing, Collecting, Final, Pair, Query, State};
 use aggregator::domain::window::Window;
 use aggregator::store::contract::ManualClock;
-use aggregator::store::{Clock, NewQuery, PostgresStore, PostgresTx, Registered, Store as _, Tx as _};
+use aggregator::store::{
+    Clock, DayKeys, NewQuery, PostgresStore, PostgresTx, Registered, Store as _, Tx as _,
+};
 use cardquery_tests::stack::{Stack, TestDatabase};
 use jiff::tz::TimeZone;
 use plumbing::kafka::Position;
 use plumbing::postgres::PostgresConfig;
 use schemas::ids::{BankId, Digest, KeyId, Nonce, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use sqlx::PgPool;
+use tempfile::TempDir;
 
 /// How long anything may take that is bound to happen.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
@@ -26,6 +30,7 @@ pub(crate) struct Stand {
     pub(crate) pool: PgPool,
     pub(crate) clock: Arc<ManualClock>,
     pub(crate) database: TestDatabase,
+    pub(crate) keys: TempDir,
 }
 
 impl Stand {
@@ -34,8 +39,9 @@ impl Stand {
         let clock = Arc::new(ManualClock::new());
         let database = Stack::get().database().await;
         let pool = PostgresConfig::new(database.url()).pool("aggregator.test", 16).expect("a pool");
-        let store = store(&pool, Arc::clone(&clock) as Arc<dyn Clock>).await;
-        Self { store, pool, clock, database }
+        let keys = tempfile::tempdir().expect("a folder");
+        let store = store(&pool, keys.path(), Arc::clone(&clock) as Arc<dyn Clock>).await;
+        Self { store, pool, clock, database, keys }
     }
 
     /// Registers a query to alpha and beta, both of which were asked.
@@ -71,7 +77,8 @@ impl Stand {
             | State::Collecting(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. } => panic!("is not final"),
+            | State::Cancelled { .. }
+            | State::Erased { .. } => panic!("is not final"),
         }
     }
 
@@ -97,11 +104,16 @@ async fn begun(store: &PostgresStore, query: &Query, event: Event) -> (PostgresT
 }
 
 /// A store with its tables and days.
-pub(crate) async fn store(pool: &PgPool, clock: Arc<dyn Clock>) -> PostgresStore {
+pub(crate) async fn store(pool: &PgPool, key_dir: &Path, clock: Arc<dyn Clock>) -> PostgresStore {
     PostgresStore::migrate(pool).await.expect("tables");
-    let store = PostgresStore::on_clock(pool.clone(), clock);
-    store.make_days(&TimeZone::UTC).await.expect("days");
+    let keys = DayKeys::open(key_dir).expect("a directory");
+    let store = PostgresStore::on_clock(pool.clone(), keys, clock);
+    store.make_days(&calendar()).await.expect("days");
     store
+}
+
+pub(crate) fn calendar() -> Calendar {
+    Calendar::Civil(TimeZone::UTC)
 }
 
 /// Looks until it is so. The server tells nobody about its locks, so there is nothing to wait for.
@@ -115,7 +127,7 @@ pub(crate) async fn until(what: &str, is_so: impl AsyncFn() -> bool) {
 }
 
 pub(crate) fn window() -> Window {
-    Window { length: Duration::from_secs(24 * 3600), grace: Duration::from_secs(5), zone: TimeZone::UTC }
+    Window { length: Duration::from_secs(24 * 3600), grace: Duration::from_secs(5), calendar: calendar() }
 }
 
 pub(crate) fn bank(id: &str) -> BankId {

@@ -26,7 +26,7 @@ use schemas::ids::{BankId, Digest, KeyId, QueryId, Reference};
 use schemas::keys::SigningKey;
 use schemas::registry::{PartyName, Registry};
 use schemas::submission;
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::{self, BankOutcome, query_record};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -140,7 +140,7 @@ fn connect(url: &str, patience: Patience) -> Redis {
 }
 
 pub(crate) fn window() -> Window {
-    Window { length: 24 * HOUR, grace: Duration::from_secs(5), zone: TimeZone::UTC }
+    Window { length: 24 * HOUR, grace: Duration::from_secs(5), calendar: Calendar::Civil(TimeZone::UTC) }
 }
 
 /// One hub.

@@ -1,6 +1,8 @@
-//! The whole system as processes on the stack, while its surroundings change: Redis goes, a bank comes, the hub is away.
+//! The whole system as processes on the stack, while its surroundings change: Redis goes, a bank comes, the hub is
+//! away, days pass.
 
 mod downtime;
+mod erasing;
 mod joining;
 mod redis;
 

@@ -54,11 +54,15 @@ async fn verify_finds_every_planted_deviation_alone_and_names_it() {
         ),
         (
             Planted::Setting("query.wallet.v1", "retention.ms", "604800000"),
-            "~ change P.query.wallet.v1 (retention.ms 7d -> 5d)",
+            "~ change P.query.wallet.v1 (retention.ms 7d -> 5d)\n\
+             ! sealed content stays in P.query.wallet.v1 up to 169 h 6 min after a query: \
+             its report is erased after 168 h",
         ),
         (
             Planted::Setting("request.alpha.v1", "segment.ms", "604800000"),
-            "~ change P.request.alpha.v1 (segment.ms 7d -> 1h)",
+            "~ change P.request.alpha.v1 (segment.ms 7d -> 1h)\n\
+             ! sealed content stays in P.request.alpha.v1 up to 240 h 6 min after a query: \
+             its report is erased after 168 h",
         ),
         (
             Planted::Setting("registry.v1", "cleanup.policy", "delete"),

@@ -9,7 +9,7 @@ use plumbing::kafka::Position;
 use proptest::prelude::*;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, KeyId, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::BankOutcome;
 
 use crate::domain::assembly::{Counted, Effect, Event, Said, apply};
@@ -46,7 +46,7 @@ fn window() -> Window {
     Window {
         length: Duration::from_secs(24 * 3600),
         grace: Duration::from_millis(GRACE.unsigned_abs()),
-        zone: TimeZone::UTC,
+        calendar: Calendar::Civil(TimeZone::UTC),
     }
 }
 
@@ -191,7 +191,7 @@ impl<'a> Oracle<'a> {
                 }
                 Event::WindowClosed { .. } => window = window.or(Some(index)),
                 Event::Withdrawn => withdrawn = withdrawn.or(Some(index)),
-                Event::AskDue { .. } | Event::Released(_) | Event::HoldOver => {}
+                Event::AskDue { .. } | Event::Released(_) | Event::HoldOver | Event::Erased => {}
             }
         }
         let closes = history.banks.iter().map(|bank| first_closing(&facts, bank).map(|fact| fact.index));
@@ -234,7 +234,8 @@ impl<'a> Oracle<'a> {
             | Event::AskDue { .. }
             | Event::Withdrawn
             | Event::Released(_)
-            | Event::HoldOver => BTreeSet::new(),
+            | Event::HoldOver
+            | Event::Erased => BTreeSet::new(),
         };
         let judged: Vec<_> = self
             .history
@@ -295,7 +296,8 @@ impl<'a> Oracle<'a> {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. },
+                | State::Cancelled { .. }
+                | State::Erased { .. },
                 _,
                 _,
             ) => false,
@@ -414,9 +416,11 @@ fn shuffle(happenings: &[Happening], mut order: u64) -> Vec<Happening> {
     for (event, _) in happenings {
         let lane = match event {
             Event::Reply { bank, .. } | Event::AskDue { bank } => bank.to_string(),
-            Event::WindowClosed { .. } | Event::Withdrawn | Event::Released(_) | Event::HoldOver => {
-                String::new()
-            }
+            Event::WindowClosed { .. }
+            | Event::Withdrawn
+            | Event::Released(_)
+            | Event::HoldOver
+            | Event::Erased => String::new(),
         };
         lanes.entry(lane).or_default().push_back(event.clone());
     }
@@ -452,7 +456,7 @@ proptest! {
                 | Effect::Withdraw
                 | Effect::Release
                 | Effect::RefuseRelease { .. }
-                | Effect::CancelHold => None,
+                | Effect::CancelHold | Effect::Erase => None,
             }).collect();
             let expected = oracle.counted(index);
             let fits = counted.len() == usize::from(!expected.is_empty())
@@ -484,7 +488,7 @@ proptest! {
                 (State::Withdrawn { .. }, _) => {}
                 (State::Collecting(_), first) => prop_assert!(first.is_none()),
                 (State::Rejected(_), _) => prop_assert!(false, "nobody rejected it"),
-                (State::Held(_) | State::Cancelled { .. }, _) => prop_assert!(false, "nobody held it"),
+                (State::Held(_) | State::Cancelled { .. } | State::Erased { .. }, _) => prop_assert!(false, "nobody held it"),
             }
             let ended = matches!(query.state, State::Withdrawn { .. });
             prop_assert_eq!(withdrawn, ended);

@@ -7,7 +7,7 @@
 //!
 //! What happens:
 //!
-//! - `query Q1 banks A,B [accepted <span> ago]` · `rejected Q1 <CODE>` · `withdraw Q1`, also before the query
+//! - `query Q1 banks A,B [accepted <span> ago]` · `rejected Q1 <CODE>` · `withdraw Q1`, also before the query · `erase Q1`
 //! - `reply Q1 A [answered|refused|retry-later|invalid] [at <partition>:<offset>] [appended <instant>]`: the record
 //!   goes to the bank's topic, and the hub reads it as soon as it can
 //! - `reread Q1 A` · `reread everything`: the same records are delivered again
@@ -23,7 +23,7 @@
 //!
 //! - `open Q1` · `report Q1 all` · `report Q1 partial missing A,B` · `report Q1 empty` · `withdrawn Q1` · `state Q1 <STATE>`
 //! - `outcome Q1 A <OUTCOME>` · `chosen Q1 A <partition>:<offset>` · `kept Q1 A <n>` · `finalised Q1 <instant>`
-//! - `sms Q1 <n>` · `told withdrawn Q1 <n>` · `cancelled Q1 A,B` · `conflict Q1 A,B` (or `nobody`)
+//! - `sms Q1 <n>` · `told withdrawn Q1 <n>` · `told erased Q1 <n>` · `cancelled Q1 A,B` · `conflict Q1 A,B` (or `nobody`)
 //! - `asked Q1 A <n>` · `asked Q1 A after <span>,<span>` · `banks Q1 <n> answered <n>`
 //! - `counted <label> <n>`: in the whole scenario so far
 //! - `remember Q1` and later `unchanged Q1`: nothing at all in the stored query differs
@@ -39,7 +39,7 @@ use jiff::tz::{TimeZone, offset};
 use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, KeyId, Nonce, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::view::Grant;
 use schemas::wire::{BankOutcome, QueryState};
 
@@ -171,6 +171,7 @@ struct Followed {
     releases: usize,
     refused: Vec<Code>,
     cancellations: usize,
+    erasures: usize,
 }
 
 impl World {
@@ -180,7 +181,7 @@ impl World {
             window: Window {
                 length: Duration::from_secs(24 * 3600),
                 grace: Duration::from_secs(5),
-                zone: TimeZone::fixed(offset(8)),
+                calendar: Calendar::Civil(TimeZone::fixed(offset(8))),
             },
             hub_up: true,
             not_read: BTreeSet::new(),
@@ -253,6 +254,7 @@ impl World {
             ["reinstate", letter] => {
                 self.suspended.remove(&bank(letter)?);
             }
+            ["erase", name] => self.step(name, Event::Erased)?,
             ["ask", name, letter] => self.step(name, Event::AskDue { bank: bank(letter)? })?,
             ["close", name] => {
                 let suspended = self.suspended.clone();
@@ -339,6 +341,7 @@ impl World {
             releases: 0,
             refused: Vec::new(),
             cancellations: 0,
+            erasures: 0,
         };
         match self.queries.insert(name.to_owned(), followed) {
             Some(_) => Err(format!("there is a query {name} already")),
@@ -431,7 +434,8 @@ impl World {
             | Event::WindowClosed { .. }
             | Event::Withdrawn
             | Event::Released(_)
-            | Event::HoldOver => None,
+            | Event::HoldOver
+            | Event::Erased => None,
         };
         let (now, window) = (self.now, self.window.clone());
         let counted = &mut self.counted;
@@ -457,6 +461,7 @@ impl World {
                 Effect::Release => followed.releases += 1,
                 Effect::RefuseRelease { code, .. } => followed.refused.push(code),
                 Effect::CancelHold => followed.cancellations += 1,
+                Effect::Erase => followed.erasures += 1,
                 Effect::Count(label) => *counted.entry(label.as_str()).or_default() += 1,
             }
         }
@@ -484,9 +489,11 @@ impl World {
                 asks.chain([closes]).collect()
             }
             State::Held(held) => vec![held.release_until + self.window.grace],
-            State::Final(_) | State::Withdrawn { .. } | State::Rejected(_) | State::Cancelled { .. } => {
-                Vec::new()
-            }
+            State::Final(_)
+            | State::Withdrawn { .. }
+            | State::Rejected(_)
+            | State::Cancelled { .. }
+            | State::Erased { .. } => Vec::new(),
         });
         due.filter(|due| *due > self.now).min()
     }
@@ -507,7 +514,8 @@ impl World {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. } => continue,
+                | State::Cancelled { .. }
+                | State::Erased { .. } => continue,
             };
             let closes_at = query.times.deadline_at + self.window.grace;
             let topics: Vec<String> = open.pairs.keys().map(topic).collect();
@@ -555,7 +563,8 @@ impl World {
             | State::Collecting(_)
             | State::Withdrawn { .. }
             | State::Rejected(_)
-            | State::Cancelled { .. }) => Err(format!("it is {}", kind(other))),
+            | State::Cancelled { .. }
+            | State::Erased { .. }) => Err(format!("it is {}", kind(other))),
         }
     }
 
@@ -602,7 +611,8 @@ impl World {
                 | State::Final(_)
                 | State::Withdrawn { .. }
                 | State::Rejected(_)
-                | State::Cancelled { .. }) => Err(format!("it is {}", kind(other))),
+                | State::Cancelled { .. }
+                | State::Erased { .. }) => Err(format!("it is {}", kind(other))),
             },
             ["released", name, n] => same(number(n)?, self.followed(name)?.releases),
             ["refused", name, codes] => {
@@ -611,6 +621,7 @@ impl World {
             }
             ["told", "cancelled", name, n] => same(number(n)?, self.followed(name)?.cancellations),
             ["told", "withdrawn", name, n] => same(number(n)?, self.followed(name)?.withdrawals),
+            ["told", "erased", name, n] => same(number(n)?, self.followed(name)?.erasures),
             ["cancelled", name, who] => {
                 let expected: Vec<BankId> = banks(who)?.into_iter().collect();
                 let mut found = self.followed(name)?.cancelled.clone();
@@ -628,7 +639,8 @@ impl World {
                     other @ (State::Held(_)
                     | State::Withdrawn { .. }
                     | State::Rejected(_)
-                    | State::Cancelled { .. }) => {
+                    | State::Cancelled { .. }
+                    | State::Erased { .. }) => {
                         return Err(format!("it is {}", kind(other)));
                     }
                 };
@@ -715,6 +727,7 @@ fn kind(state: &State) -> &'static str {
         State::Withdrawn { .. } => "withdrawn",
         State::Rejected(_) => "rejected",
         State::Cancelled { .. } => "cancelled",
+        State::Erased { .. } => "erased",
     }
 }
 

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 use plumbing::kafka::Position;
 use schemas::ids::{BankId, Digest, KeyId, Nonce, QueryId, Reference};
-use schemas::time::UnixMillis;
+use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::{self, event_record};
 
 use super::{
@@ -87,6 +87,8 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         asking::is_forgotten_when_it_is_over(&fresh().await).await?;
         asking::at_once_takes_one(&fresh().await).await?;
         erasing::refuses_what_comes_behind_the_watermark(&fresh().await).await?;
+        erasing::takes_content_then_queries_then_what_is_left_of_them(&fresh().await).await?;
+        erasing::forgets_withdrawals_whose_queries_never_came(&fresh().await).await?;
         racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
         racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;
         racing::of_two_last_replies_one_makes_the_report(&fresh().await).await?;
@@ -99,7 +101,11 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
 }
 
 fn window() -> Window {
-    Window { length: Duration::from_secs(24 * 3600), grace: Duration::from_secs(5), zone: TimeZone::UTC }
+    Window {
+        length: Duration::from_secs(24 * 3600),
+        grace: Duration::from_secs(5),
+        calendar: Calendar::Civil(TimeZone::UTC),
+    }
 }
 
 fn bank(id: &str) -> BankId {

@@ -116,6 +116,7 @@ pub(super) async fn of_every_state_come_back_as_they_were<S: Store>(store: &S) -
             banks: 14,
             read_to: BTreeMap::from([(0, 7), (11, 1 << 40)]),
         }),
+        State::Erased { at: UnixMillis(7), banks: 14, answered: 12 },
     ] {
         let changed = Query { state, ..query.clone() };
         let of = BTreeSet::from([query.reference.clone()]);

@@ -74,7 +74,8 @@ async fn report<S: Store>(store: &S, reference: &Reference) -> StoreResult<crate
         | State::Collecting(_)
         | State::Withdrawn { .. }
         | State::Rejected(_)
-        | State::Cancelled { .. } => panic!("is not final"),
+        | State::Cancelled { .. }
+        | State::Erased { .. } => panic!("is not final"),
     }
 }
 

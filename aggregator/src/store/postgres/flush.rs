@@ -2,12 +2,14 @@
 //! planner believes about the size of a table.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::civil::Date;
 use prost::Message as _;
 use schemas::ids::{BankId, MessageId, Nonce, Reference};
 use sqlx::PgConnection;
 
+use super::day_keys::{CONTACT, CONTACT_STATEMENT, COVERAGE, DayKey, Place, SEGMENT};
 use super::keys::Keys;
 use super::outbox;
 use super::state::{closing_name, encode};
@@ -21,6 +23,10 @@ const WITHDRAW: &str = "
     UPDATE consent SET withdrawn_at = news.withdrawn_at
     FROM unnest($1::text[], $2::uuid[], $3::timestamptz[]) AS news (upstream, query_id, withdrawn_at)
     WHERE consent.upstream = news.upstream AND consent.query_id = news.query_id";
+
+const GIVE_BACK: &str = "
+    DELETE FROM consent USING unnest($1::text[], $2::uuid[]) AS unused (upstream, query_id)
+    WHERE consent.upstream = unused.upstream AND consent.query_id = unused.query_id";
 
 const USE_NONCES: &str = "
     INSERT INTO nonce (nonce, upstream, query_id)
@@ -155,6 +161,23 @@ pub(super) async fn consents(
     Ok(())
 }
 
+/// A consent that was taken for a query that was not registered then leaves no row: the query of an erased day, for one.
+pub(super) async fn unused_consents(
+    connection: &mut PgConnection,
+    consents: &BTreeMap<Reference, Consent>,
+    queries: &BTreeMap<Reference, Held>,
+) -> StoreResult<()> {
+    let unused = consents
+        .iter()
+        .filter(|(reference, consent)| consent.withdrawn_at.is_none() && !queries.contains_key(reference));
+    let keys: Keys<'_> = unused.map(|(reference, _)| reference).collect();
+    if keys.is_empty() {
+        return Ok(());
+    }
+    sqlx::query(GIVE_BACK).bind(keys.upstreams).bind(keys.queries).execute(connection).await?;
+    Ok(())
+}
+
 pub(super) async fn nonces(
     connection: &mut PgConnection,
     nonces: &BTreeMap<Nonce, Reference>,
@@ -286,7 +309,8 @@ fn open_pairs(state: &State) -> Option<&BTreeMap<BankId, Pair>> {
         | State::Final(_)
         | State::Withdrawn { .. }
         | State::Rejected(_)
-        | State::Cancelled { .. } => None,
+        | State::Cancelled { .. }
+        | State::Erased { .. } => None,
     }
 }
 
@@ -342,8 +366,15 @@ fn read_to(read_to: &BTreeMap<i32, i64>) -> String {
     serde_json::to_string(read_to).expect("numbers under numbers are JSON")
 }
 
+/// The keys of the days that content is written into; an erased day has none.
+pub(super) type WrapKeys = BTreeMap<Date, Arc<DayKey>>;
+
 /// Returns how many rows were not kept because their day is erased.
-pub(super) async fn content(connection: &mut PgConnection, writes: &Writes) -> StoreResult<u64> {
+pub(super) async fn content(
+    connection: &mut PgConnection,
+    writes: &Writes,
+    keys: &WrapKeys,
+) -> StoreResult<u64> {
     if !writes.dropped.is_empty() {
         let gone: Keys<'_> = writes.dropped.iter().collect();
         for statement in [DROP_SEGMENTS, DROP_COVERAGES, DROP_CONTACTS] {
@@ -355,62 +386,81 @@ pub(super) async fn content(connection: &mut PgConnection, writes: &Writes) -> S
         }
     }
     let asked = writes.segments.len() + writes.coverages.len() + writes.contacts.len();
-    let kept = segments(connection, writes).await?
-        + coverages(connection, writes).await?
-        + contacts(connection, writes).await?;
+    let kept = segments(connection, writes, keys).await?
+        + coverages(connection, writes, keys).await?
+        + contacts(connection, writes, keys).await?;
     Ok((asked as u64).saturating_sub(kept))
 }
 
-async fn segments(connection: &mut PgConnection, writes: &Writes) -> StoreResult<u64> {
-    if writes.segments.is_empty() {
+async fn segments(connection: &mut PgConnection, writes: &Writes, keys: &WrapKeys) -> StoreResult<u64> {
+    let (mut of, mut days, mut banks, mut wrapped) = (Keys::default(), Vec::new(), Vec::new(), Vec::new());
+    for ((reference, bank), (day, sealed)) in &writes.segments {
+        let Some(key) = keys.get(day) else { continue };
+        let place = Place { column: SEGMENT, day: *day, reference, bank: bank.as_str() };
+        of.push(reference);
+        days.push(Day(*day));
+        banks.push(bank.as_str());
+        wrapped.push(key.wrap(&place, sealed));
+    }
+    if of.is_empty() {
         return Ok(0);
     }
-    let keys: Keys<'_> = writes.segments.keys().map(|(reference, _)| reference).collect();
     let kept = sqlx::query(KEEP_SEGMENTS)
-        .bind(days(writes.segments.values().map(|(day, _)| *day)))
-        .bind(keys.upstreams)
-        .bind(keys.queries)
-        .bind(writes.segments.keys().map(|(_, bank)| bank.as_str()).collect::<Vec<_>>())
-        .bind(writes.segments.values().map(|(_, sealed)| &**sealed).collect::<Vec<&[u8]>>())
+        .bind(days)
+        .bind(of.upstreams)
+        .bind(of.queries)
+        .bind(banks)
+        .bind(wrapped)
         .execute(connection)
         .await?;
     Ok(kept.rows_affected())
 }
 
-async fn coverages(connection: &mut PgConnection, writes: &Writes) -> StoreResult<u64> {
-    if writes.coverages.is_empty() {
+async fn coverages(connection: &mut PgConnection, writes: &Writes, keys: &WrapKeys) -> StoreResult<u64> {
+    let (mut of, mut days, mut wrapped) = (Keys::default(), Vec::new(), Vec::new());
+    for (reference, (day, signed)) in &writes.coverages {
+        let Some(key) = keys.get(day) else { continue };
+        let place = Place { column: COVERAGE, day: *day, reference, bank: "" };
+        of.push(reference);
+        days.push(Day(*day));
+        wrapped.push(key.wrap(&place, &signed.encode_to_vec()));
+    }
+    if of.is_empty() {
         return Ok(0);
     }
-    let keys: Keys<'_> = writes.coverages.keys().collect();
     let kept = sqlx::query(KEEP_COVERAGES)
-        .bind(days(writes.coverages.values().map(|(day, _)| *day)))
-        .bind(keys.upstreams)
-        .bind(keys.queries)
-        .bind(writes.coverages.values().map(|(_, signed)| signed.encode_to_vec()).collect::<Vec<_>>())
+        .bind(days)
+        .bind(of.upstreams)
+        .bind(of.queries)
+        .bind(wrapped)
         .execute(connection)
         .await?;
     Ok(kept.rows_affected())
 }
 
-async fn contacts(connection: &mut PgConnection, writes: &Writes) -> StoreResult<u64> {
-    if writes.contacts.is_empty() {
+async fn contacts(connection: &mut PgConnection, writes: &Writes, keys: &WrapKeys) -> StoreResult<u64> {
+    let (mut of, mut days) = (Keys::default(), Vec::new());
+    let (mut statements, mut contacts) = (Vec::new(), Vec::new());
+    for (reference, (day, contact)) in &writes.contacts {
+        let Some(key) = keys.get(day) else { continue };
+        let place = |column| Place { column, day: *day, reference, bank: "" };
+        of.push(reference);
+        days.push(Day(*day));
+        statements.push(key.wrap(&place(CONTACT_STATEMENT), &contact.statement.encode_to_vec()));
+        contacts.push(key.wrap(&place(CONTACT), &contact.sealed));
+    }
+    if of.is_empty() {
         return Ok(0);
     }
-    let keys: Keys<'_> = writes.contacts.keys().collect();
-    let contacts = || writes.contacts.values().map(|(_, contact)| contact);
     let kept = sqlx::query(KEEP_CONTACTS)
-        .bind(days(writes.contacts.values().map(|(day, _)| *day)))
-        .bind(keys.upstreams)
-        .bind(keys.queries)
-        .bind(contacts().map(|contact| contact.statement.encode_to_vec()).collect::<Vec<_>>())
-        .bind(contacts().map(|contact| &*contact.sealed).collect::<Vec<&[u8]>>())
+        .bind(days)
+        .bind(of.upstreams)
+        .bind(of.queries)
+        .bind(statements)
+        .bind(contacts)
         .execute(connection)
         .await?;
     Ok(kept.rows_affected())
-}
-
-fn days(days: impl Iterator<Item = Date>) -> Vec<Day> {
-    days.map(Day).collect()
 }
 
 pub(super) async fn outbox(connection: &mut PgConnection, rows: &[OutboxRow]) -> StoreResult<()> {

@@ -8,7 +8,8 @@
 //! | `outbox.rs` | leases messages |
 //! | `refusals.rs` | counts refused grants |
 //! | `askings.rs` | counts how often people ask |
-//! | `days.rs` | the partitions of content |
+//! | `days.rs`, `day_keys.rs` | the partitions of content, and the keys it is wrapped under |
+//! | `erase.rs` | what becomes of a day at its end |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
 //!
 //! What must never happen here: a transaction that reads a query in the statement that waits for its lock; a `begin` that
@@ -16,7 +17,9 @@
 //! that is not the server's.
 
 mod askings;
+mod day_keys;
 mod days;
+mod erase;
 mod error;
 mod flush;
 mod keys;
@@ -41,20 +44,22 @@ use schemas::wire;
 use sqlx::postgres::PgPool;
 use sqlx::{Postgres, Row as _, Transaction};
 
+use self::day_keys::{CONTACT, CONTACT_STATEMENT, COVERAGE, Place, SEGMENT};
+pub use self::day_keys::{DayKeyError, DayKeys};
+pub use self::days::DaysError;
 use self::error::Unreadable;
 use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
-use super::{Clock, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult};
+use super::{
+    Clock, ErasedDay, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult,
+};
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 use crate::domain::refusals::Hour;
 
 /// Whoever moves the watermark waits for all who hold its table this way, and they for whoever moves it.
 const BEGIN: &str = "BEGIN; LOCK TABLE watermark IN ROW SHARE MODE";
-
-/// Held, it keeps back whoever writes, and is had when nobody does.
-const BEGIN_ERASING: &str = "BEGIN; LOCK TABLE watermark IN EXCLUSIVE MODE";
 
 const WATERMARK: &str = "SELECT erased_through FROM watermark";
 
@@ -83,24 +88,23 @@ const PROGRESS: &str =
 // One statement, so that coverage and segments are of one moment.
 const REPORT: &str = "
     WITH wanted AS (SELECT erase_on, upstream, query_id FROM query WHERE upstream = $1 AND query_id = $2)
-    SELECT NULL AS bank, signed AS content FROM coverage JOIN wanted USING (erase_on, upstream, query_id)
+    SELECT erase_on, NULL AS bank, signed AS content FROM coverage JOIN wanted USING (erase_on, upstream, query_id)
     UNION ALL
-    SELECT bank, sealed FROM segment JOIN wanted USING (erase_on, upstream, query_id)";
+    SELECT erase_on, bank, sealed FROM segment JOIN wanted USING (erase_on, upstream, query_id)";
 
-const CONTACT: &str = "
-    SELECT statement, sealed FROM query JOIN contact USING (erase_on, upstream, query_id)
+const CONTACT_OF: &str = "
+    SELECT erase_on, statement, sealed FROM query JOIN contact USING (erase_on, upstream, query_id)
     WHERE query.upstream = $1 AND query.query_id = $2";
 
 const LEAVES: &str =
     "SELECT leaf_id, body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
-
-const ERASE_THROUGH: &str = "UPDATE watermark SET erased_through = $1 WHERE erased_through < $1";
 
 /// The store in PostgreSQL. Clones share its pool.
 #[derive(Clone)]
 pub struct PostgresStore {
     pool: PgPool,
     time: Time,
+    keys: DayKeys,
 }
 
 /// Whose clock counts.
@@ -130,14 +134,15 @@ impl PostgresStore {
         plumbing::postgres::migrate(pool, "aggregator", sqlx::migrate!()).await
     }
 
-    /// The store behind `pool`, by the server's clock. Its tables must be up to date.
-    pub fn new(pool: PgPool) -> Self {
-        Self { pool, time: Time::Server }
+    /// The store behind `pool`, by the server's clock. Its tables must be up to date, and `keys` those of this database and
+    /// no other.
+    pub fn new(pool: PgPool, keys: DayKeys) -> Self {
+        Self { pool, time: Time::Server, keys }
     }
 
     /// The same by another clock, for tests.
-    pub fn on_clock(pool: PgPool, clock: Arc<dyn Clock>) -> Self {
-        Self { pool, time: Time::Given(clock) }
+    pub fn on_clock(pool: PgPool, keys: DayKeys, clock: Arc<dyn Clock>) -> Self {
+        Self { pool, time: Time::Given(clock), keys }
     }
 }
 
@@ -148,7 +153,7 @@ impl Store for PostgresStore {
 
     async fn begin(&self) -> StoreResult<PostgresTx> {
         let transaction = begin(&self.pool, BEGIN).await?;
-        Ok(PostgresTx::new(transaction, self.time.clone()))
+        Ok(PostgresTx::new(transaction, self.time.clone(), self.keys.clone()))
     }
 
     async fn now(&self) -> StoreResult<UnixMillis> {
@@ -203,19 +208,23 @@ impl Store for PostgresStore {
     }
 
     async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {
-        let rows: Vec<(Option<String>, Vec<u8>)> = sqlx::query_as(REPORT)
+        let rows: Vec<(Day, Option<String>, Vec<u8>)> = sqlx::query_as(REPORT)
             .bind(reference.upstream.as_str())
             .bind(uuid(reference))
             .fetch_all(&self.pool)
             .await?;
         let (mut coverage, mut segments) = (None, BTreeMap::new());
-        for (bank, content) in rows {
+        for (Day(day), bank, wrapped) in rows {
+            let key = self.keys.get(day)?;
             match bank {
                 Some(bank) => {
+                    let place = Place { column: SEGMENT, day, reference, bank: &bank };
+                    let content = key.unwrap(&place, &wrapped)?;
                     segments.insert(bank.parse().map_err(|_| Unreadable("bank"))?, Bytes::from(content));
                 }
                 None => {
-                    let signed = wire::Signed::decode(content.as_slice());
+                    let place = Place { column: COVERAGE, day, reference, bank: "" };
+                    let signed = wire::Signed::decode(key.unwrap(&place, &wrapped)?.as_slice());
                     coverage = Some(signed.map_err(|_| Unreadable("signed"))?);
                 }
             }
@@ -224,14 +233,17 @@ impl Store for PostgresStore {
     }
 
     async fn contact(&self, reference: &Reference) -> StoreResult<Option<SealedContact>> {
-        let row: Option<(Vec<u8>, Vec<u8>)> = sqlx::query_as(CONTACT)
+        let row: Option<(Day, Vec<u8>, Vec<u8>)> = sqlx::query_as(CONTACT_OF)
             .bind(reference.upstream.as_str())
             .bind(uuid(reference))
             .fetch_optional(&self.pool)
             .await?;
-        let Some((statement, sealed)) = row else { return Ok(None) };
+        let Some((Day(day), statement, sealed)) = row else { return Ok(None) };
+        let key = self.keys.get(day)?;
+        let place = |column| Place { column, day, reference, bank: "" };
+        let statement = key.unwrap(&place(CONTACT_STATEMENT), &statement)?;
         let statement = wire::Signed::decode(statement.as_slice()).map_err(|_| Unreadable("statement"))?;
-        Ok(Some(SealedContact { statement, sealed: sealed.into() }))
+        Ok(Some(SealedContact { statement, sealed: key.unwrap(&place(CONTACT), &sealed)?.into() }))
     }
 
     async fn forget_refusals(&self, hour: Hour) -> StoreResult<()> {
@@ -280,9 +292,35 @@ impl Store for PostgresStore {
     }
 
     async fn erase_through(&self, day: Date) -> StoreResult<()> {
-        let mut transaction = begin(&self.pool, BEGIN_ERASING).await?;
-        sqlx::query(ERASE_THROUGH).bind(Day(day)).execute(&mut *transaction).await?;
-        Ok(transaction.commit().await?)
+        self.move_watermark(day).await
+    }
+
+    async fn erase_content(&self) -> StoreResult<()> {
+        self.destroy_content().await
+    }
+
+    async fn to_erase(&self, max: usize) -> StoreResult<BTreeSet<Reference>> {
+        self.ended_by_their_day(max).await
+    }
+
+    async fn erased_days(&self) -> StoreResult<Vec<ErasedDay>> {
+        self.days_without_receipt().await
+    }
+
+    async fn keep_receipt(&self, day: Date, receipt: &wire::Signed) -> StoreResult<()> {
+        self.write_receipt(day, receipt).await
+    }
+
+    async fn receipt(&self, day: Date) -> StoreResult<Option<wire::Signed>> {
+        self.read_receipt(day).await
+    }
+
+    async fn forget_queries(&self, through: Date, max: usize) -> StoreResult<usize> {
+        self.forget_over(through, max).await
+    }
+
+    async fn forget_withdrawals(&self, before: UnixMillis, max: usize) -> StoreResult<usize> {
+        self.forget_early_withdrawals(before, max).await
     }
 }
 

@@ -19,6 +19,7 @@ const FINAL: &str = "FINAL";
 const WITHDRAWN: &str = "WITHDRAWN";
 const REJECTED: &str = "REJECTED";
 const CANCELLED: &str = "CANCELLED";
+const ERASED: &str = "ERASED";
 
 const ANSWERED: &str = "ANSWERED";
 const REFUSED: &str = "REFUSED";
@@ -74,6 +75,13 @@ struct EndedData {
 }
 
 #[derive(Serialize, Deserialize)]
+struct ErasedData {
+    at: i64,
+    banks: u32,
+    answered: u32,
+}
+
+#[derive(Serialize, Deserialize)]
 struct RejectedData {
     code: String,
 }
@@ -87,6 +95,9 @@ pub(super) fn encode(state: &State) -> (&'static str, Option<String>) {
         State::Withdrawn { at, banks } => (WITHDRAWN, Some(json(&EndedData { at: at.0, banks: *banks }))),
         State::Rejected(code) => (REJECTED, Some(json(&RejectedData { code: code.to_string() }))),
         State::Cancelled { at, banks } => (CANCELLED, Some(json(&EndedData { at: at.0, banks: *banks }))),
+        State::Erased { at, banks, answered } => {
+            (ERASED, Some(json(&ErasedData { at: at.0, banks: *banks, answered: *answered })))
+        }
     }
 }
 
@@ -102,6 +113,10 @@ pub(super) fn decode(
         (WITHDRAWN, Some(data)) => {
             let EndedData { at, banks } = parse(data)?;
             Ok(State::Withdrawn { at: UnixMillis(at), banks })
+        }
+        (ERASED, Some(data)) => {
+            let ErasedData { at, banks, answered } = parse(data)?;
+            Ok(State::Erased { at: UnixMillis(at), banks, answered })
         }
         (REJECTED, Some(data)) => {
             let RejectedData { code: name } = parse(data)?;
@@ -253,6 +268,7 @@ mod tests {
                 banks: 14,
                 read_to: BTreeMap::from([(0, 7), (11, 1 << 40)]),
             }),
+            State::Erased { at: UnixMillis(7), banks: 14, answered: 12 },
         ];
         for state in finals.into_iter().chain(others) {
             let (name, data) = encode(&state);
@@ -273,6 +289,7 @@ mod tests {
             (HELD, Some(r#"{"code": "HELD_FOR_RISK", "release_from": 1, "banks": 1, "read_to": {}}"#)),
             (CANCELLED, Some("{}")),
             ("NO_SUCH_STATE", None),
+            (ERASED, Some(r#"{"at": 1, "banks": 2}"#)),
         ] {
             assert!(decode(name, data, BTreeMap::new()).is_err(), "{name} {data:?}");
         }

@@ -27,7 +27,9 @@ use schemas::time::UnixMillis;
 use schemas::wire;
 use sqlx::{Postgres, Row as _, Transaction};
 
+use super::day_keys::DayKeys;
 use super::error::Unreadable;
+use super::flush::WrapKeys;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
 use super::{Time, WATERMARK, askings, flush, read, refusals};
@@ -60,6 +62,7 @@ const SAME_GRANT: &str = "
 pub struct PostgresTx {
     transaction: Transaction<'static, Postgres>,
     time: Time,
+    keys: DayKeys,
     erased_through: Option<Date>,
     consents: BTreeMap<Reference, Consent>,
     nonces: HashMap<Nonce, Use>,
@@ -107,11 +110,20 @@ pub(super) struct Writes {
     pub(super) progress: BTreeMap<(String, i32), Progress>,
 }
 
+impl Writes {
+    fn content_days(&self) -> impl Iterator<Item = Date> {
+        let segments = self.segments.values().map(|(day, _)| *day);
+        let coverages = self.coverages.values().map(|(day, _)| *day);
+        segments.chain(coverages).chain(self.contacts.values().map(|(day, _)| *day))
+    }
+}
+
 impl PostgresTx {
-    pub(super) fn new(transaction: Transaction<'static, Postgres>, time: Time) -> Self {
+    pub(super) fn new(transaction: Transaction<'static, Postgres>, time: Time, keys: DayKeys) -> Self {
         Self {
             transaction,
             time,
+            keys,
             erased_through: None,
             consents: BTreeMap::new(),
             nonces: HashMap::new(),
@@ -199,6 +211,25 @@ impl PostgresTx {
         }
         let Day(day) = sqlx::query_scalar(WATERMARK).fetch_one(&mut *self.transaction).await?;
         Ok(*self.erased_through.insert(day))
+    }
+
+    /// The keys of the days that content is to be written into. An erased day has none any more, and nobody erases another
+    /// one before the commit.
+    async fn wrap_keys(&mut self) -> StoreResult<WrapKeys> {
+        let days: BTreeSet<Date> = self.writes.content_days().collect();
+        let mut keys = WrapKeys::new();
+        for day in days {
+            match self.keys.find(day)? {
+                Some(key) => {
+                    keys.insert(day, key);
+                }
+                None if day <= self.erased_through().await? => {}
+                None => {
+                    self.keys.get(day)?;
+                }
+            }
+        }
+        Ok(keys)
     }
 
     async fn held(&mut self, reference: &Reference) -> StoreResult<&mut Held> {
@@ -415,13 +446,15 @@ impl Tx for PostgresTx {
 
     async fn commit(mut self) -> StoreResult<()> {
         let now = self.time.given();
+        let keys = self.wrap_keys().await?;
         let connection = &mut *self.transaction;
         let ended = askings::end(connection, &self.writes.ended).await?;
         askings::save(connection, self.askings.iter().chain(&ended)).await?;
         flush::consents(connection, &self.consents).await?;
         flush::nonces(connection, &self.writes.nonces).await?;
         flush::queries(connection, &self.queries, now).await?;
-        let gone = flush::content(connection, &self.writes).await?;
+        flush::unused_consents(connection, &self.consents, &self.queries).await?;
+        let gone = flush::content(connection, &self.writes, &keys).await?;
         flush::outbox(connection, &self.writes.outbox).await?;
         flush::leaves(connection, &self.writes.leaves).await?;
         flush::progress(connection, &self.writes.progress).await?;
