@@ -36,13 +36,14 @@ fn the_defaults_lack_only_the_database_the_gateway_and_the_roots() {
     assert_eq!(faults(|_| ()), [""; 0]);
     let missing = config().validate().expect_err("incomplete").to_string();
     let keys: Vec<_> = missing.lines().filter_map(|fault| fault.split(':').next()).collect();
-    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway.file"]);
+    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway"]);
 }
 
 #[test]
 fn a_store_in_memory_needs_no_database() {
     let faults = faults(|config| {
         config.store = StoreConfig::Memory;
+        config.notices.commit = CommitConfig::Never;
         config.postgres.url = None;
     });
     assert_eq!(faults, [""; 0]);
