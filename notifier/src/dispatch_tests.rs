@@ -934,3 +934,18 @@ fn an_idempotent_gateway_gets_an_sms_in_doubt_again_and_another_one_is_only_aske
         assert!(world.delivered() <= 1);
     }
 }
+
+/// Its notice is read no more, so nobody but the sweep can make the claim again.
+#[test]
+fn a_claim_that_the_sweep_made_and_gave_back_is_made_again() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[Call::NotTaken], &[Ack::Acknowledged, Ack::Lost]);
+    let (process, reference) = (process(&world), reference());
+    finish(process.deliver(&errand(&reference), contact)).expect("it waits");
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(1));
+        sweep(&process);
+    }
+    assert_eq!(world.entries(), [Entry::Claimed, Entry::Claimed, sent()]);
+}

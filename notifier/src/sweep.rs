@@ -11,7 +11,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::{FutureExt, StreamExt, stream};
 use plumbing::kafka::{Position, RecordReader, Verdict};
 use schemas::codes::Code;
 use schemas::ids::Reference;
@@ -49,13 +49,14 @@ pub(crate) enum Step {
 pub(crate) fn step(due: &Due, means: Means) -> Step {
     let doubt = due.sms.evidence.is_doubt();
     match (&due.sms.state, due.notice) {
-        (State::Pending, _) => Step::Leave,
         (State::Claimed { .. }, _) => Step::Lapse,
         (State::Ended(_), _) if due.announced => Step::Leave,
         (State::Ended(_), _) => Step::Announce,
-        (State::Waiting { .. }, Some(notice)) if !doubt || means.idempotent => Step::Send(notice),
-        (State::Waiting { .. }, _) if doubt && means.inquiries => Step::Inquire,
-        (State::Waiting { .. }, _) => Step::GiveUp,
+        (State::Pending | State::Waiting { .. }, Some(notice)) if !doubt || means.idempotent => {
+            Step::Send(notice)
+        }
+        (State::Pending | State::Waiting { .. }, _) if doubt && means.inquiries => Step::Inquire,
+        (State::Pending | State::Waiting { .. }, _) => Step::GiveUp,
     }
 }
 
@@ -81,19 +82,22 @@ impl<S: Store, L: SmsLog> Sweep<S, L> {
                 () = &mut stopping => return,
                 () = tokio::time::sleep(every) => {}
             }
-            self.round().await;
+            // A backlog does not wait between its rounds.
+            while self.round().await == AT_ONCE as usize && stopping.as_mut().now_or_never().is_none() {}
         }
     }
 
-    async fn round(&self) {
+    /// How many rows were taken up.
+    async fn round(&self) -> usize {
         let dispatch = self.notices.dispatch();
         let due = match dispatch.store().due(AT_ONCE, dispatch.limits().lease).await {
             Ok(due) => due,
             Err(error) => {
                 tracing::warn!(%error, "SMS that are due are not looked after");
-                return;
+                return 0;
             }
         };
+        let count = due.len();
         stream::iter(due)
             .for_each_concurrent(SIDE_BY_SIDE, async |due| {
                 if let Err(error) = self.look_after(&due).await {
@@ -101,6 +105,7 @@ impl<S: Store, L: SmsLog> Sweep<S, L> {
                 }
             })
             .await;
+        count
     }
 
     async fn look_after(&self, due: &Due) -> Result<(), NotNow> {
@@ -197,7 +202,7 @@ mod tests {
         let sent = State::Ended(Outcome::Sent { gateway_id: "g-1".into() });
         for means in [MEANS, Means { idempotent: true, ..MEANS }, Means { inquiries: false, ..MEANS }] {
             for (state, notice, announced, expected) in [
-                (State::Pending, Some(NOTICE), false, Step::Leave),
+                (State::Pending, Some(NOTICE), false, Step::Send(NOTICE)),
                 (claimed.clone(), Some(NOTICE), false, Step::Lapse),
                 (waiting.clone(), Some(NOTICE), false, Step::Send(NOTICE)),
                 (waiting.clone(), None, false, Step::GiveUp),

@@ -384,7 +384,7 @@ async fn instances_that_start_together_find_each_claim_once() {
     assert!(found.iter().map(|found| found.unfinished).sum::<usize>() >= open.len(), "{found:?}");
     let store = instance(&stand.database).await;
     for reference in &open {
-        let claim = store.claim(reference, terms()).await.expect("available");
+        let claim = store.claim(reference, terms(), None).await.expect("available");
         assert!(matches!(&claim, Claim::Ended(ended) if ended.outcome == UNFINISHED && ended.announced));
     }
 }

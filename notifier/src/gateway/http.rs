@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use plumbing::http::{MutualTls, TlsError};
-use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
+use reqwest::header::{CONNECTION, CONTENT_TYPE, HeaderMap, RETRY_AFTER};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode, Url};
 use schemas::codes::Code;
 use schemas::ids::MessageId;
@@ -133,7 +133,9 @@ impl HttpGateway {
             return GatewayOutcome::NotTaken { retry_after: None };
         };
         let request = self.signed(Method::POST, self.url.clone(), body);
-        let response = match request.header(CONTENT_TYPE, "application/json").send().await {
+        // A connection of its own: one that is used again may end under the order, and nobody knows then whether it arrived.
+        let request = request.header(CONTENT_TYPE, "application/json").header(CONNECTION, "close");
+        let response = match request.send().await {
             Ok(response) => response,
             // Not one byte of the SMS left without a connection.
             Err(error) if error.is_connect() => return GatewayOutcome::NotTaken { retry_after: None },

@@ -7,8 +7,9 @@ use schemas::time::UnixMillis;
 use super::{Due, Ended, NoticeAt, Progress, Standing};
 use crate::domain::sms::{self, Event, Sms, State};
 
-/// How long whoever recorded an outcome has to bring it into the SMS topic, before somebody else looks after it.
-const ANNOUNCE_WITHIN: Duration = Duration::from_secs(60);
+/// How long whoever recorded an outcome has to bring it into the SMS topic, and whoever gave a claim back to make it again,
+/// before somebody else looks after it.
+const FINISH_WITHIN: Duration = Duration::from_secs(60);
 
 /// One query's SMS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,10 +52,10 @@ impl Row {
     /// When somebody has to look after it.
     pub(super) fn due(&self, now: UnixMillis) -> Option<UnixMillis> {
         match self.sms.state {
-            State::Pending => None,
+            State::Pending => self.notice.map(|_| now + FINISH_WITHIN),
             State::Waiting { due } => Some(due),
             State::Claimed { until, .. } => Some(until),
-            State::Ended(_) => (!self.announced).then_some(now + ANNOUNCE_WITHIN),
+            State::Ended(_) => (!self.announced).then_some(now + FINISH_WITHIN),
         }
     }
 

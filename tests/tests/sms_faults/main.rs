@@ -157,6 +157,38 @@ async fn receipts_count_once_however_often_and_late_they_come_and_only_with_a_si
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_phone_gets_as_many_sms_on_a_day_as_the_limit_says_and_no_table_has_its_number() {
+    // A zone where it is about noon: the day does not change under the test.
+    let ahead = 12 - now().0 / 3_600_000 % 24;
+    let zone = format!("Etc/GMT{:+}", -ahead);
+    let stand =
+        Stand::new(&[("/limits/sms_per_phone_and_day", json!(3)), ("/limits/zone", json!(zone))]).await;
+    let mut published = Vec::new();
+    for _ in 0..10 {
+        published.push(stand.publish(Fault::None).await);
+    }
+    let (mut sent, mut failed) = (0, 0);
+    for reference in &published {
+        match stand.until_one_of(reference, &["sent", "failed"]).await.state.as_str() {
+            "sent" => sent += 1,
+            _ => failed += 1,
+        }
+    }
+    assert_eq!((sent, failed), (3, 7));
+    let ordered: usize =
+        published.iter().map(|reference| stand.gateway.known(&out_id(reference)).calls).sum();
+    assert_eq!(ordered, 3);
+    assert_eq!(
+        stand.text("SELECT string_agg(DISTINCT code, ',') FROM sms WHERE state = 'failed'").await,
+        "PHONE_LIMIT_REACHED"
+    );
+    assert_eq!(stand.text("SELECT string_agg(sent::text, ',') FROM sms_per_phone").await, "3");
+    let all = "SELECT (SELECT string_agg(sms::text, '') FROM sms) || (SELECT string_agg(encode(phone, 'escape'), '') FROM sms_per_phone)";
+    let all = stand.text(all).await;
+    assert!(!all.contains("13800000001") && !all.contains("3800000001"), "{all}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_is_away_gets_every_sms_once_when_it_is_back() {
     let mut stand = Stand::new(&[]).await;
     stand.listening.take().expect("it listens").stop().await;

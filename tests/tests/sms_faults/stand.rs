@@ -116,7 +116,7 @@ impl Stand {
                 },
             },
             "callbacks": { "listen": "127.0.0.1:0" },
-            "limits": { "mac_key_file": path("phones") },
+            "limits": { "sms_per_phone_and_day": 0, "zone": "Asia/Shanghai", "mac_key_file": path("phones") },
         });
         for (key, value) in settings {
             *document.pointer_mut(key).expect("a setting that is there") = value.clone();
@@ -181,20 +181,31 @@ impl Stand {
 
     /// Waits until the row is in `state`, and the SMS topic knows it.
     pub(crate) async fn until(&self, reference: &Reference, state: &str) -> Row {
+        self.until_one_of(reference, &[state]).await
+    }
+
+    /// The same, for several states.
+    pub(crate) async fn until_one_of(&self, reference: &Reference, states: &[&str]) -> Row {
         let mut last = None;
         let waiting = async {
             loop {
                 last = self.row(reference).await;
                 match &last {
-                    Some(row) if row.state == state && row.announced => return row.clone(),
+                    Some(row) if states.contains(&row.state.as_str()) && row.announced => return row.clone(),
                     Some(_) | None => tokio::time::sleep(Duration::from_millis(50)).await,
                 }
             }
         };
         match tokio::time::timeout(PATIENCE, waiting).await {
             Ok(row) => row,
-            Err(_) => panic!("not {state} but {:?}\n{}", self.row(reference).await, self.process.stdout()),
+            Err(_) => panic!("not {states:?} but {:?}\n{}", self.row(reference).await, self.process.stdout()),
         }
+    }
+
+    /// The one text that a question to the database has as its answer.
+    pub(crate) async fn text(&self, sql: &'static str) -> String {
+        let mut connection = PgConnection::connect_with(&self.database.options()).await.expect("connected");
+        sqlx::query_scalar(sql).fetch_one(&mut connection).await.expect("one text")
     }
 
     /// What the gateway tells by itself; returns the status.
