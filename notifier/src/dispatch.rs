@@ -249,7 +249,7 @@ impl<S: Store, L: SmsLog> Dispatch<S, L> {
                 let expires = *appended_at + WORTH_SENDING_FOR;
                 self.event_of(attempt, expires, self.send(reference, *message, contact).await)
             }
-            Err(code) => Event::End { attempt, outcome: Outcome::Failed { code } },
+            Err(code) => Event::GiveUp { attempt, code },
         };
         self.note(reference, event).await
     }

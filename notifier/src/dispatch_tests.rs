@@ -281,7 +281,8 @@ fn sweep(process: &Real) {
             Step::Inquire => finish(process.inquire(reference, due.sms.attempt)),
             Step::Lapse | Step::Announce => finish(process.note(reference, Event::Lapse(means))),
             Step::GiveUp => {
-                finish(process.note(reference, Event::GiveUp { code: Code::GATEWAY_UNAVAILABLE }))
+                let (attempt, code) = (due.sms.attempt, Code::GATEWAY_UNAVAILABLE);
+                finish(process.note(reference, Event::GiveUp { attempt, code }))
             }
             Step::Leave => Ok(()),
         };

@@ -14,7 +14,6 @@ use std::time::Duration;
 use futures::{FutureExt, StreamExt, stream};
 use plumbing::kafka::{Position, RecordReader, Verdict};
 use schemas::codes::Code;
-use schemas::ids::Reference;
 
 use crate::dispatch::{NotNow, SmsLog};
 use crate::domain::evidence::Means;
@@ -112,21 +111,23 @@ impl<S: Store, L: SmsLog> Sweep<S, L> {
         let dispatch = self.notices.dispatch();
         let reference = &due.reference;
         match step(due, dispatch.means()) {
-            Step::Send(notice) => self.send(reference, notice).await,
+            Step::Send(notice) => self.send(due, notice).await,
             Step::Inquire => dispatch.inquire(reference, due.sms.attempt).await,
             Step::Lapse => dispatch.note(reference, Event::Lapse(dispatch.means())).await,
-            Step::GiveUp => self.give_up(reference, Code::GATEWAY_UNAVAILABLE).await,
+            Step::GiveUp => self.give_up(due, Code::GATEWAY_UNAVAILABLE).await,
             // Nothing changes, and the outcome is told if it still has to be.
             Step::Announce => dispatch.note(reference, Event::Lapse(dispatch.means())).await,
             Step::Leave => Ok(()),
         }
     }
 
-    async fn give_up(&self, reference: &Reference, code: Code) -> Result<(), NotNow> {
-        self.notices.dispatch().note(reference, Event::GiveUp { code }).await
+    async fn give_up(&self, due: &Due, code: Code) -> Result<(), NotNow> {
+        let event = Event::GiveUp { attempt: due.sms.attempt, code };
+        self.notices.dispatch().note(&due.reference, event).await
     }
 
-    async fn send(&self, reference: &Reference, notice: NoticeAt) -> Result<(), NotNow> {
+    async fn send(&self, due: &Due, notice: NoticeAt) -> Result<(), NotNow> {
+        let reference = &due.reference;
         let NoticeAt { partition, offset } = notice;
         let position = Position { topic: Arc::clone(&self.topic), partition, offset };
         let record = match self.reader.read(position).await {
@@ -136,12 +137,12 @@ impl<S: Store, L: SmsLog> Sweep<S, L> {
                 return Ok(());
             }
         };
-        let Some(record) = record else { return self.give_up(reference, Code::GATEWAY_UNAVAILABLE).await };
+        let Some(record) = record else { return self.give_up(due, Code::GATEWAY_UNAVAILABLE).await };
         match self.notices.one(&record).await {
             // What must come again does so when this instance's turn with the row is over.
             Verdict::Done | Verdict::Retry { .. } => Ok(()),
             Verdict::DeadLetter { code: why, .. } => {
-                self.give_up(reference, code(why, Code::MESSAGE_MALFORMED)).await
+                self.give_up(due, code(why, Code::MESSAGE_MALFORMED)).await
             }
         }
     }
@@ -149,7 +150,7 @@ impl<S: Store, L: SmsLog> Sweep<S, L> {
 
 #[cfg(test)]
 mod tests {
-    use schemas::ids::QueryId;
+    use schemas::ids::{QueryId, Reference};
     use schemas::time::UnixMillis;
 
     use super::*;

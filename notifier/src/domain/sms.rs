@@ -160,8 +160,10 @@ pub enum Event {
     },
     /// Somebody looked after an SMS whose claimant may be dead.
     Lapse(Means),
-    /// It cannot be sent any more: what it waited for will not come.
+    /// This attempt was not sent and no other will be.
     GiveUp {
+        /// Which.
+        attempt: u32,
         /// Why.
         code: Code,
     },
@@ -198,9 +200,11 @@ pub fn apply(sms: Sms, event: Event, now: UnixMillis) -> Sms {
             State::Pending | State::Waiting { .. } | State::Claimed { .. } | State::Ended(_) => sms,
         },
         Event::Lapse(means) => lapse(sms, means, now),
-        Event::GiveUp { code } => match sms.state {
-            State::Pending | State::Waiting { .. } => give_up(sms, code),
-            State::Claimed { .. } | State::Ended(_) => sms,
+        Event::GiveUp { attempt, code } => match sms.state {
+            State::Pending | State::Waiting { .. } | State::Claimed { .. } if attempt == sms.attempt => {
+                give_up(sms, code)
+            }
+            State::Pending | State::Waiting { .. } | State::Claimed { .. } | State::Ended(_) => sms,
         },
         Event::End { attempt, outcome } => end(sms, attempt, outcome),
         Event::Receipt(outcome) => {
@@ -281,6 +285,7 @@ fn defer(sms: Sms, due: UnixMillis, expires: UnixMillis, means: Means, now: Unix
     }
 }
 
+/// That the newest attempt was not sent says nothing about an earlier one in doubt.
 fn give_up(sms: Sms, code: Code) -> Sms {
     let outcome = if sms.evidence.is_doubt() { UNFINISHED } else { Outcome::Failed { code } };
     Sms { state: State::Ended(outcome), ..sms }

@@ -40,17 +40,17 @@ fn the_table_of_states_and_events_is_the_published_one() {
     ";
     check(text);
     let text = "
-        state       defer    defer-late defer-1     unsure      ask         lapse       ask-lapse   ask-open-3  give-up  arrived   lost
-        pending     pending  pending    pending     unknown     later       pending     pending     doubt'      failed   delivered undelivered
-        waits       waits    waits      waits       unknown     later       waits       waits       doubt'      failed   delivered undelivered
-        doubt       doubt    doubt      doubt       unknown     later       doubt       doubt       doubt'      unknown  delivered undelivered
-        claimed     later    failed     claimed     unknown     later       claimed     claimed     doubt'      claimed  delivered undelivered
-        lapsed      later    failed     lapsed      unknown     later       unknown     doubt       doubt'      lapsed   delivered undelivered
-        sent        sent     sent       sent        sent        sent        sent        sent        sent'       sent     delivered undelivered
-        delivered   delivered delivered delivered   delivered   delivered   delivered   delivered   delivered'  delivered delivered delivered
-        undelivered undelivered undelivered undelivered undelivered undelivered undelivered undelivered undelivered' undelivered delivered undelivered
-        failed      failed   failed     failed      failed      failed      failed      failed      failed'     failed   delivered undelivered
-        unknown     unknown  unknown    unknown     unknown     unknown     unknown     unknown     unknown'    unknown  delivered undelivered
+        state       defer       defer-late  defer-1     unsure      ask         lapse       ask-lapse   ask-open-3  give-up     arrived     lost        give-up-1
+        pending     pending     pending     pending     unknown     later       pending     pending     doubt'      failed      delivered   undelivered pending
+        waits       waits       waits       waits       unknown     later       waits       waits       doubt'      failed      delivered   undelivered waits
+        doubt       doubt       doubt       doubt       unknown     later       doubt       doubt       doubt'      unknown     delivered   undelivered doubt
+        claimed     later       failed      claimed     unknown     later       claimed     claimed     doubt'      failed      delivered   undelivered claimed
+        lapsed      later       failed      lapsed      unknown     later       unknown     doubt       doubt'      failed      delivered   undelivered lapsed
+        sent        sent        sent        sent        sent        sent        sent        sent        sent'       sent        delivered   undelivered sent
+        delivered   delivered   delivered   delivered   delivered   delivered   delivered   delivered   delivered'  delivered   delivered   delivered   delivered
+        undelivered undelivered undelivered undelivered undelivered undelivered undelivered undelivered undelivered' undelivered delivered   undelivered undelivered
+        failed      failed      failed      failed      failed      failed      failed      failed      failed'     failed      delivered   undelivered failed
+        unknown     unknown     unknown     unknown     unknown     unknown     unknown     unknown     unknown'    unknown     delivered   undelivered unknown
     ";
     check(text);
 }
@@ -161,7 +161,8 @@ fn event(name: &str) -> Event {
         "lapse" => Event::Lapse(NONE),
         "ask-lapse" => Event::Lapse(ASKED),
         "ask-open-3" => Event::Told(Told { attempt: 3, outcome: None }, ASKED),
-        "give-up" => Event::GiveUp { code: CODE },
+        "give-up" => Event::GiveUp { attempt: 2, code: CODE },
+        "give-up-1" => Event::GiveUp { attempt: 1, code: CODE },
         "arrived" => Event::Receipt(Outcome::Delivered),
         "lost" => Event::Receipt(Outcome::Undelivered),
         "open" => Event::Told(Told { attempt: 2, outcome: None }, NONE),
@@ -210,6 +211,11 @@ fn doubt_outlives_every_later_attempt() {
     let defer = Event::Defer { attempt: 3, wait: Duration::from_millis(10), expires, means: again };
     let sms = apply(sms, defer, NOW);
     assert_eq!((sms.state, sms.evidence), (State::Ended(UNFINISHED), doubt()));
+
+    // Nor when there is no way to make a later one.
+    let sms = apply(known("doubt"), Event::Claim(terms(again, None)), NOW);
+    let sms = apply(sms, Event::GiveUp { attempt: 3, code: Code::CONTACT_UNREADABLE }, NOW);
+    assert_eq!(sms.state, State::Ended(UNFINISHED));
 }
 
 #[test]

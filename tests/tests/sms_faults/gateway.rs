@@ -253,8 +253,21 @@ impl FakeGateway {
             Fault::SentAndMute => (500, json!({})),
             Fault::Refused if known.calls > 0 => (200, json!({ "state": "refused" })),
             Fault::ErrorThenSent if known.asked < 3 => (200, json!({ "state": "open" })),
-            _ if known.sent > 0 => (200, accepted),
-            _ => (404, json!({})),
+            Fault::None
+            | Fault::TimeoutButSent
+            | Fault::TimeoutNotSent
+            | Fault::ErrorThenSent
+            | Fault::CutAfterSending
+            | Fault::Garbled
+            | Fault::Busy
+            | Fault::Refused
+            | Fault::Held => {
+                if known.sent > 0 {
+                    (200, accepted)
+                } else {
+                    (404, json!({}))
+                }
+            }
         };
         Reply::Answer(status, "", answer.to_string())
     }
