@@ -36,13 +36,14 @@ fn the_defaults_lack_only_the_database_the_gateway_and_the_roots() {
     assert_eq!(faults(|_| ()), [""; 0]);
     let missing = config().validate().expect_err("incomplete").to_string();
     let keys: Vec<_> = missing.lines().filter_map(|fault| fault.split(':').next()).collect();
-    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway.file"]);
+    assert_eq!(keys, ["postgres.url", "registry.roots", "gateway"]);
 }
 
 #[test]
 fn a_store_in_memory_needs_no_database() {
     let faults = faults(|config| {
         config.store = StoreConfig::Memory;
+        config.notices.commit = CommitConfig::Never;
         config.postgres.url = None;
     });
     assert_eq!(faults, [""; 0]);
@@ -72,6 +73,85 @@ fn times_that_contradict_each_other_are_refused() {
         config.notices.lease_ms = config.gateway.timeout_ms + 5_000;
     });
     assert_eq!(fine, [""; 0]);
+}
+
+fn http(config: &mut Config, url: &str) {
+    config.gateway.file = None;
+    config.gateway.http = Some(HttpGatewayConfig {
+        url: url.to_owned(),
+        secret_file: PathBuf::new(),
+        tls: None,
+        idempotent: false,
+        inquiries: false,
+        connections: connections(),
+    });
+}
+
+#[test]
+fn a_gateway_behind_http_is_on_this_machine_or_behind_tls() {
+    for url in ["http://127.0.0.1:9/v1/sms", "http://[::1]:9/", "http://localhost/"] {
+        assert_eq!(faults(|config| http(config, url)), [""; 0], "{url}");
+    }
+    for url in ["http://sms.example/", "https://sms.example/", "http://127.0.0.1.example/", "sms", ""] {
+        let told = faults(|config| http(config, url));
+        assert!(told[0].starts_with("gateway.http.url: must be http:// with a loopback address"), "{told:?}");
+    }
+    let told = faults(|config| {
+        config.dev = false;
+        config.callbacks = Some(CallbacksConfig { listen: ([0, 0, 0, 0], 8502).into(), tls: None });
+        http(config, "http://localhost/");
+    });
+    assert_eq!(
+        told,
+        ["callbacks.listen: 0.0.0.0:8502 is not a loopback address, and there is no [callbacks.tls]"]
+    );
+    let told = faults(|config| {
+        config.callbacks = Some(CallbacksConfig { listen: ([127, 0, 0, 1], 8502).into(), tls: None });
+    });
+    assert_eq!(told, ["callbacks: need gateway.http, whose secret signs them"]);
+}
+
+#[test]
+fn hours_zones_and_limits_without_meaning_are_refused() {
+    let hours = |from: &str, until: &str, zone: &str| {
+        let quiet = QuietHoursConfig { from: from.into(), until: until.into(), zone: zone.into() };
+        faults(|config| config.quiet_hours = Some(quiet))
+    };
+    assert_eq!(hours("22:00", "08:00", "Asia/Shanghai"), [""; 0]);
+    assert_eq!(hours("25:00", "08:00", "Asia/Shanghai"), ["quiet_hours.from: `25:00` is no time of the day"]);
+    assert_eq!(hours("22:00", "late", "Asia/Shanghai"), ["quiet_hours.until: `late` is no time of the day"]);
+    assert_eq!(
+        hours("22:00", "08:00", "Asia/Nowhere"),
+        ["quiet_hours.zone: `Asia/Nowhere` is not a known time zone"]
+    );
+    assert_eq!(
+        hours("08:00", "08:00", "UTC"),
+        ["quiet_hours.until: must be another time than quiet_hours.from"]
+    );
+    let told = faults(|config| config.limits.zone = "Asia/Nowhere".into());
+    assert_eq!(told, ["limits.zone: `Asia/Nowhere` is not a known time zone"]);
+}
+
+#[test]
+fn what_waits_in_memory_needs_its_notices_again() {
+    let told = faults(|config| config.store = StoreConfig::Memory);
+    assert_eq!(told, ["notices.commit: must be \"never\" with store = \"memory\""]);
+}
+
+#[test]
+fn phones_are_counted_with_a_key_and_only_if_there_is_a_limit() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("phones.key");
+    let mut config = complete();
+    config.opening_keys = vec!["0b".repeat(32).into()];
+    assert!(Secrets::load(&config).expect("loaded").phone_key.is_none());
+    config.limits.sms_per_phone_and_day = 20;
+    assert_eq!(config.phone_limit().expect("a zone").expect("a limit").max, 20);
+    let error = Secrets::load(&config).expect_err("no key");
+    assert!(matches!(error, SecretsError::File(KeyFileError::NotSet("limits.mac_key_file"))));
+    std::fs::write(&path, "0a".repeat(32)).expect("written");
+    config.limits.mac_key_file = path;
+    assert!(Secrets::load(&config).expect("loaded").phone_key.is_some());
 }
 
 #[test]

@@ -16,8 +16,11 @@ use schemas::time::UnixMillis;
 use schemas::wire::QueryState;
 
 use super::*;
-use crate::store::Progress;
+use crate::domain::phone_limit::PhoneMac;
+use crate::gateway::Inquiries;
 use crate::store::memory::Memory;
+use crate::store::{Due, Progress};
+use crate::sweep::Step;
 
 /// A point at which a crash may happen, or another task may run.
 async fn step() {
@@ -47,6 +50,7 @@ enum Call {
     Refused,
     TimeoutButSent,
     TimeoutNotSent,
+    NotTaken,
 }
 
 /// What outlives a crash: the SMS topic and the phone.
@@ -58,11 +62,25 @@ struct World {
     acks: Mutex<Vec<Ack>>,
     calls: Mutex<Vec<Call>>,
     idempotent: bool,
+    can_be_asked: bool,
+    /// Whether it answers when it is asked.
+    words: Mutex<Vec<bool>>,
+    /// The store's, in milliseconds.
+    clock: Arc<AtomicI64>,
 }
 
 impl World {
     fn entries(&self) -> Vec<Entry> {
         self.topic.lock().expect("not poisoned").iter().map(|(_, _, entry)| entry.clone()).collect()
+    }
+
+    fn store(&self) -> Arc<Memory> {
+        let hand = Arc::clone(&self.clock);
+        Arc::new(Memory::with_clock(move || UnixMillis(hand.load(Ordering::SeqCst))))
+    }
+
+    fn pass(&self, time: Duration) {
+        self.clock.fetch_add(i64::try_from(time.as_millis()).expect("short"), Ordering::SeqCst);
     }
 
     fn delivered(&self) -> usize {
@@ -119,8 +137,9 @@ impl Gateway for Phones {
             match call {
                 Call::Ok => GatewayOutcome::Accepted { gateway_id: "g-1".into() },
                 Call::Refused => GatewayOutcome::Refused { code: Code::GATEWAY_REFUSED },
+                Call::NotTaken => GatewayOutcome::NotTaken { retry_after: None },
                 Call::TimeoutButSent | Call::TimeoutNotSent => {
-                    GatewayOutcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN }
+                    GatewayOutcome::Unknown { said: Said::Timeout }
                 }
             }
         }
@@ -130,29 +149,59 @@ impl Gateway for Phones {
     fn idempotent(&self) -> bool {
         self.0.idempotent
     }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        self.0.can_be_asked.then_some(self)
+    }
+}
+
+/// It knows what it sent, or says now and then that it does not.
+impl Inquiries for Phones {
+    fn inquire(&self, _: MessageId) -> BoxFuture<'_, Inquired> {
+        async {
+            step().await;
+            let word = self.0.words.lock().expect("not poisoned").pop().unwrap_or(true);
+            match (word, self.0.delivered()) {
+                (false, _) => Inquired::Open(Said::Timeout),
+                (true, 0) => Inquired::Open(Said::Status(404)),
+                (true, _) => Inquired::Known(Outcome::Delivered),
+            }
+        }
+        .boxed()
+    }
 }
 
 type Real = Dispatch<Arc<Memory>, Log>;
 
-const LIMITS: Limits = Limits { gateway_timeout: Duration::from_secs(10), lease: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    gateway_timeout: Duration::from_secs(10),
+    lease: Duration::from_secs(60),
+    ask_after: Duration::from_secs(5),
+    ask_for: Duration::from_secs(600),
+};
 
 fn process(world: &Arc<World>) -> Real {
-    process_on(&Arc::default(), world)
+    process_on(&world.store(), world)
 }
 
 fn process_on(store: &Arc<Memory>, world: &Arc<World>) -> Real {
     let gateway = Arc::new(Phones(Arc::clone(world)));
-    Dispatch::new(Arc::clone(store), Log(Arc::clone(world)), gateway, LIMITS)
+    Dispatch::new(Arc::clone(store), Log(Arc::clone(world)), gateway, LIMITS, Manners::default())
 }
 
 fn reference() -> Reference {
     Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() }
 }
 
-fn message(reference: &Reference) -> Message {
-    let (reference, state) = (reference.clone(), QueryState::FinalPartial);
-    Message::of(&Header { reference, state, banks: 14, answered: 12, accepted_at: UnixMillis(0) })
-        .expect("final")
+fn errand(reference: &Reference) -> Errand {
+    let (owner, state) = (reference.clone(), QueryState::FinalPartial);
+    let header = Header { reference: owner, state, banks: 14, answered: 12, accepted_at: UnixMillis(0) };
+    Errand {
+        reference: reference.clone(),
+        message: Message::of(&header).expect("final"),
+        notice: NoticeAt { partition: 0, offset: 0 },
+        appended_at: UnixMillis(0),
+    }
 }
 
 fn contact() -> Result<Contact, Code> {
@@ -161,7 +210,7 @@ fn contact() -> Result<Contact, Code> {
 }
 
 fn sent() -> Entry {
-    Entry::Ended(Outcome::Sent { gateway_id: Some("g-1".into()) })
+    Entry::Ended(Outcome::Sent { gateway_id: "g-1".into() })
 }
 
 const UNKNOWN: Entry = Entry::Ended(Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN });
@@ -210,7 +259,7 @@ fn take_turns<'a>(
     turns: impl Iterator<Item = &'a u8>,
 ) {
     let mut context = Context::from_waker(Waker::noop());
-    let notice = || -> Notice<'_> { Box::pin(process.deliver(reference, message(reference), contact)) };
+    let notice = || -> Notice<'_> { Box::pin(deliver(process, reference)) };
     let mut notices: Vec<Notice<'_>> = (0..duplicates).map(|_| notice()).collect();
     for turn in turns {
         let index = usize::from(*turn) % notices.len();
@@ -221,13 +270,36 @@ fn take_turns<'a>(
     }
 }
 
-/// Nothing fails any more: the process starts once more and the notice comes until it is done.
+/// Looks after everything that is due, by the rule of the sweep. What is not acknowledged now is done again.
+fn sweep(process: &Real) {
+    let due = finish(process.store.due(u32::MAX, LIMITS.lease)).expect("available");
+    for due in due {
+        let reference = &due.reference;
+        let means = process.means();
+        let _ = match crate::sweep::step(&due, means) {
+            Step::Send(_) => finish(process.deliver(&errand(reference), contact)),
+            Step::Inquire => finish(process.inquire(reference, due.sms.attempt)),
+            Step::Lapse | Step::Announce => finish(process.note(reference, Event::Lapse(means))),
+            Step::GiveUp => {
+                let (attempt, code) = (due.sms.attempt, Code::GATEWAY_UNAVAILABLE);
+                finish(process.note(reference, Event::GiveUp { attempt, code }))
+            }
+            Step::Leave => Ok(()),
+        };
+    }
+}
+
+/// Nothing fails any more: the process starts once more, the notice comes until it is done, and time passes.
 fn heal(process: &Real, world: &Arc<World>, reference: &Reference) {
     world.acks.lock().expect("not poisoned").clear();
     world.calls.lock().expect("not poisoned").clear();
     finish(process.recover(world.ledger())).expect("recovers");
     for _ in 0..2 {
-        finish(process.deliver(reference, message(reference), contact)).expect("done");
+        finish(process.deliver(&errand(reference), contact)).expect("done");
+    }
+    for _ in 0..20 {
+        world.pass(TAKEN_AGAIN_AT_LAST);
+        sweep(process);
     }
 }
 
@@ -254,12 +326,20 @@ fn failing_world() -> impl Strategy<Value = World> {
         Just(Call::Refused),
         Just(Call::TimeoutButSent),
         Just(Call::TimeoutNotSent),
+        Just(Call::NotTaken),
     ];
-    let scripts = (prop::collection::vec(ack, 0..12), prop::collection::vec(call, 0..4), any::<bool>());
-    scripts.prop_map(|(acks, calls, idempotent)| World {
+    let scripts = (
+        prop::collection::vec(ack, 0..12),
+        prop::collection::vec(call, 0..4),
+        prop::collection::vec(any::<bool>(), 0..4),
+        any::<(bool, bool)>(),
+    );
+    scripts.prop_map(|(acks, calls, words, (idempotent, can_be_asked))| World {
         acks: acks.into(),
         calls: calls.into(),
+        words: words.into(),
         idempotent,
+        can_be_asked,
         ..World::default()
     })
 }
@@ -273,7 +353,8 @@ fn check_end(world: &World) -> Result<(), TestCaseError> {
     let told: Vec<Told> = world.ledger().close().map(|(_, told)| told).collect();
     prop_assert_eq!(told.len(), 1);
     match &told[0].outcome {
-        Some(Outcome::Sent { .. }) => prop_assert_eq!(world.delivered(), 1),
+        Some(Outcome::Sent { .. } | Outcome::Delivered) => prop_assert_eq!(world.delivered(), 1),
+        Some(Outcome::Undelivered) => prop_assert!(false, "no receipt said so: {:?}", entries),
         Some(Outcome::Failed { .. }) => {
             // With a gateway that may be asked again, a refusal does not tell of an attempt before it.
             prop_assert!(world.delivered() == 0 || world.idempotent);
@@ -300,6 +381,8 @@ enum Turn {
     Pass(u8),
     /// An instance starts and reads the SMS topic.
     Start,
+    /// An instance looks after what is due.
+    Sweep,
 }
 
 fn turn() -> impl Strategy<Value = Turn> {
@@ -308,6 +391,7 @@ fn turn() -> impl Strategy<Value = Turn> {
         1 => any::<u8>().prop_map(Turn::Kill),
         1 => (0..12_u8).prop_map(Turn::Pass),
         1 => Just(Turn::Start),
+        2 => Just(Turn::Sweep),
     ]
 }
 
@@ -340,17 +424,11 @@ proptest! {
         let runtime = runtime();
         let _entered = runtime.enter();
         let (world, reference) = (Arc::new(world), reference());
-        let clock = Arc::new(AtomicI64::new(0));
-        let hand = Arc::clone(&clock);
-        let store = Arc::new(Memory::with_clock(move || UnixMillis(hand.load(Ordering::SeqCst))));
-        let process = process_on(&store, &world);
-        let notice = || -> Notice<'_> { Box::pin(process.deliver(&reference, message(&reference), contact)) };
+        let process = process(&world);
+        let notice = || -> Notice<'_> { Box::pin(deliver(&process, &reference)) };
         let mut context = Context::from_waker(Waker::noop());
         let mut notices: Vec<Notice<'_>> = (0..3).map(|_| notice()).collect();
-        let pass = |tenths: u8| {
-            let tenth = i64::try_from(LIMITS.lease.as_millis() / 10).expect("small");
-            clock.fetch_add(i64::from(tenths) * tenth, Ordering::SeqCst);
-        };
+        let pass = |tenths: u8| world.pass(LIMITS.lease / 10 * u32::from(tenths));
         for turn in turns {
             match turn {
                 Turn::Step(task) => {
@@ -366,6 +444,7 @@ proptest! {
                 Turn::Pass(tenths) => pass(tenths),
                 // What is not acknowledged now is written when the notice comes again.
                 Turn::Start => drop(finish(process.recover(world.ledger()))),
+                Turn::Sweep => sweep(&process),
             }
             prop_assert!(world.delivered() <= 1, "{:?}", world.entries());
         }
@@ -384,7 +463,7 @@ fn world(calls: &[Call], acks: &[Ack]) -> Arc<World> {
 }
 
 async fn deliver(process: &Real, reference: &Reference) -> Result<(), NotNow> {
-    process.deliver(reference, message(reference), contact).await
+    process.deliver(&errand(reference), contact).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -432,7 +511,7 @@ async fn an_outcome_that_was_not_acknowledged_is_written_again_and_nothing_is_se
 async fn a_contact_that_does_not_open_fails_without_a_call() {
     let world = world(&[], &[]);
     let (process, reference) = (process(&world), reference());
-    finish(process.deliver(&reference, message(&reference), || Err(Code::CONTACT_UNREADABLE))).expect("done");
+    finish(process.deliver(&errand(&reference), || Err(Code::CONTACT_UNREADABLE))).expect("done");
     let failed = Entry::Ended(Outcome::Failed { code: Code::CONTACT_UNREADABLE });
     assert_eq!(world.entries(), [Entry::Claimed, failed]);
     assert_eq!(world.delivered(), 0);
@@ -448,13 +527,18 @@ impl Gateway for Silent {
     fn idempotent(&self) -> bool {
         false
     }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_gateway_that_does_not_answer_in_time_leaves_the_outcome_unknown() {
     let world = world(&[], &[]);
     let reference = reference();
-    let process = Dispatch::new(Arc::default(), Log(Arc::clone(&world)), Arc::new(Silent), LIMITS);
+    let process =
+        Dispatch::new(Arc::default(), Log(Arc::clone(&world)), Arc::new(Silent), LIMITS, Manners::default());
     deliver(&process, &reference).await.expect("done");
     assert_eq!(world.entries(), [Entry::Claimed, UNKNOWN]);
 }
@@ -463,10 +547,10 @@ async fn a_gateway_that_does_not_answer_in_time_leaves_the_outcome_unknown() {
 async fn two_notices_at_once_are_one_sms_and_the_second_comes_again() {
     let world = world(&[], &[]);
     let (process, reference) = (process(&world), reference());
-    let mut first = Box::pin(process.deliver(&reference, message(&reference), contact));
+    let mut first = Box::pin(deliver(&process, &reference));
     let mut context = Context::from_waker(Waker::noop());
     assert!(first.as_mut().poll(&mut context).is_pending());
-    let second = finish(process.deliver(&reference, message(&reference), contact));
+    let second = finish(process.deliver(&errand(&reference), contact));
     assert!(matches!(second, Err(NotNow::InProgress)));
     finish(first).expect("done");
     deliver(&process, &reference).await.expect("done");
@@ -491,29 +575,34 @@ impl Away {
 }
 
 impl Store for Away {
-    async fn claim(&self, reference: &Reference, terms: Terms) -> Result<Claim, StoreError> {
-        self.answer(self.inner.claim(reference, terms).await?)
-    }
-
-    async fn release(&self, reference: &Reference, attempt: u32) -> Result<(), StoreError> {
-        self.answer(self.inner.release(reference, attempt).await?)
-    }
-
-    async fn record(
+    async fn happened(
         &self,
         reference: &Reference,
-        attempt: u32,
-        outcome: Outcome,
-    ) -> Result<Option<Ended>, StoreError> {
-        self.answer(self.inner.record(reference, attempt, outcome).await?)
+        event: Event,
+        notice: Option<NoticeAt>,
+    ) -> Result<Standing, StoreError> {
+        self.answer(self.inner.happened(reference, event, notice).await?)
+    }
+
+    async fn due(&self, max: u32, hold: Duration) -> Result<Vec<Due>, StoreError> {
+        self.inner.due(max, hold).await
+    }
+
+    async fn find(&self, out_id: MessageId) -> Result<Option<Reference>, StoreError> {
+        self.inner.find(out_id).await
+    }
+
+    async fn admit(
+        &self,
+        reference: &Reference,
+        phone: PhoneMac,
+        limit: &PhoneLimit,
+    ) -> Result<bool, StoreError> {
+        self.answer(self.inner.admit(reference, phone, limit).await?)
     }
 
     async fn announced(&self, reference: &Reference, outcome: &Outcome) -> Result<(), StoreError> {
         self.inner.announced(reference, outcome).await
-    }
-
-    async fn told(&self, reference: &Reference, told: Told) -> Result<Option<Ended>, StoreError> {
-        self.inner.told(reference, told).await
     }
 
     async fn progress(&self, topic: &str) -> Result<Progress, StoreError> {
@@ -531,7 +620,7 @@ impl Store for Away {
 
 fn away(failures: usize, world: &Arc<World>, gateway: impl Gateway) -> Dispatch<Away, Log> {
     let store = Away { inner: Memory::default(), failures: AtomicUsize::new(failures) };
-    Dispatch::new(store, Log(Arc::clone(world)), Arc::new(gateway), LIMITS)
+    Dispatch::new(store, Log(Arc::clone(world)), Arc::new(gateway), LIMITS, Manners::default())
 }
 
 /// A gateway in front of which the store goes away.
@@ -549,6 +638,10 @@ impl Gateway for Cuts {
     fn idempotent(&self) -> bool {
         self.phones.idempotent()
     }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -556,7 +649,7 @@ async fn a_claim_whose_answer_is_lost_is_asked_for_again_and_sent() {
     let world = world(&[], &[]);
     let reference = reference();
     let process = away(3, &world, Phones(Arc::clone(&world)));
-    process.deliver(&reference, message(&reference), contact).await.expect("done");
+    process.deliver(&errand(&reference), contact).await.expect("done");
     assert_eq!(world.entries(), [Entry::Claimed, sent()]);
 }
 
@@ -566,7 +659,7 @@ async fn a_store_that_stays_away_is_given_up_and_the_gateway_is_not_called() {
     let reference = reference();
     let process = away(usize::MAX, &world, Phones(Arc::clone(&world)));
     let start = Instant::now();
-    let error = process.deliver(&reference, message(&reference), contact).await.expect_err("not now");
+    let error = process.deliver(&errand(&reference), contact).await.expect_err("not now");
     assert_eq!(error.code(), Code::INTERNAL);
     assert!(start.elapsed() < ASK_FOR * 2);
     assert_eq!(world.entries(), []);
@@ -582,9 +675,10 @@ async fn an_outcome_waits_for_the_store_to_come_back() {
         phones: Phones(Arc::clone(&world)),
         cut: Arc::new(move || cut.failures.store(3, Ordering::SeqCst)),
     };
-    let process = Dispatch::new(store, Log(Arc::clone(&world)), Arc::new(gateway), LIMITS);
+    let process =
+        Dispatch::new(store, Log(Arc::clone(&world)), Arc::new(gateway), LIMITS, Manners::default());
     let start = Instant::now();
-    process.deliver(&reference, message(&reference), contact).await.expect("done");
+    process.deliver(&errand(&reference), contact).await.expect("done");
     assert!(start.elapsed() >= RECORD_AGAIN_AFTER * 3);
     assert_eq!(world.entries(), [Entry::Claimed, sent()]);
 }
@@ -609,13 +703,19 @@ async fn a_claim_that_is_acknowledged_too_late_for_its_lease_sends_nothing_and_i
     let within = LIMITS.lease - LIMITS.gateway_timeout - RECORD_WITHIN;
     let process = |takes| {
         let log = Slow { log: Log(Arc::clone(&world)), takes };
-        Dispatch::new(Arc::clone(&store), log, Arc::new(Phones(Arc::clone(&world))), LIMITS)
+        Dispatch::new(
+            Arc::clone(&store),
+            log,
+            Arc::new(Phones(Arc::clone(&world))),
+            LIMITS,
+            Manners::default(),
+        )
     };
     let late = process(within + Duration::from_millis(1));
-    let error = late.deliver(&reference, message(&reference), contact).await.expect_err("late");
+    let error = late.deliver(&errand(&reference), contact).await.expect_err("late");
     assert!(matches!(error, NotNow::Late), "{error}");
     assert_eq!(world.delivered(), 0);
-    process(within).deliver(&reference, message(&reference), contact).await.expect("done");
+    process(within).deliver(&errand(&reference), contact).await.expect("done");
     assert_eq!(world.entries(), [Entry::Claimed, Entry::Claimed, sent()]);
 }
 
@@ -639,7 +739,7 @@ async fn a_start_leaves_a_claim_alone_that_another_instance_holds() {
     let world = world(&[], &[]);
     let (reference, store) = (reference(), Arc::default());
     let holder = process_on(&store, &world);
-    let mut sending = Box::pin(holder.deliver(&reference, message(&reference), contact));
+    let mut sending = Box::pin(deliver(&holder, &reference));
     let mut context = Context::from_waker(Waker::noop());
     while world.entries().is_empty() {
         assert!(sending.as_mut().poll(&mut context).is_pending());
@@ -658,7 +758,7 @@ async fn a_zombie_tells_what_it_sent_after_its_claim_was_given_up_and_sends_noth
     let world = world(&[], &[]);
     let (reference, store) = (reference(), Arc::default());
     let zombie = process_on(&store, &world);
-    let mut sending = Box::pin(zombie.deliver(&reference, message(&reference), contact));
+    let mut sending = Box::pin(deliver(&zombie, &reference));
     let mut context = Context::from_waker(Waker::noop());
     while world.delivered() == 0 {
         assert!(sending.as_mut().poll(&mut context).is_pending());
@@ -701,4 +801,152 @@ async fn what_the_topic_says_at_start_is_neither_sent_nor_written_again() {
     let topic = world.topic.lock().expect("not poisoned");
     assert_eq!(topic[before..], [(references["claimed"].clone(), 1, UNKNOWN)]);
     assert_eq!(world.delivered(), 0);
+}
+
+fn contact_of(phone: &str) -> Result<Contact, Code> {
+    let to = Phone::parse(phone.to_owned()).ok_or(Code::CONTACT_UNREADABLE)?;
+    Ok(Contact { to, language: Language::ZhCn })
+}
+
+fn at(text: &str) -> Duration {
+    UnixMillis::parse(text).expect("a time").since(UnixMillis(0))
+}
+
+#[test]
+fn what_comes_in_quiet_hours_is_a_row_until_they_are_over_and_goes_once() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[], &[]);
+    let time = |text: &str| text.parse().expect("a time");
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").expect("a zone");
+    let manners =
+        Manners { quiet: QuietHours::new(time("22:00"), time("08:00"), zone), ..Manners::default() };
+    let (log, gateway) = (Log(Arc::clone(&world)), Arc::new(Phones(Arc::clone(&world))));
+    let process = Dispatch::new(world.store(), log, gateway, LIMITS, manners);
+    world.pass(at("2026-11-24T14:00:00Z"));
+    let notice = Errand {
+        appended_at: UnixMillis::parse("2026-11-24T14:00:00Z").expect("a time"),
+        ..errand(&reference())
+    };
+    for _ in 0..3 {
+        finish(process.deliver(&notice, contact)).expect("it waits");
+    }
+    world.pass(at("2026-11-24T23:59:59.999Z") - at("2026-11-24T14:00:00Z"));
+    sweep(&process);
+    assert_eq!(world.entries(), [], "at 07:59:59.999 in Shanghai");
+    world.pass(Duration::from_millis(1));
+    for _ in 0..3 {
+        sweep(&process);
+    }
+    assert_eq!(world.entries(), [Entry::Claimed, sent()]);
+    finish(process.deliver(&notice, contact)).expect("over");
+    assert_eq!(world.delivered(), 1);
+}
+
+#[test]
+fn a_phone_over_its_limit_gets_no_more_on_that_day_and_others_do() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[], &[]);
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").expect("a zone");
+    let key = PhoneKey::new(zeroize::Zeroizing::new([1; 32]));
+    let manners = Manners { per_phone: Some((PhoneLimit { max: 2, zone }, key)), ..Manners::default() };
+    let (log, gateway) = (Log(Arc::clone(&world)), Arc::new(Phones(Arc::clone(&world))));
+    let process = Dispatch::new(world.store(), log, gateway, LIMITS, manners);
+    world.pass(at("2026-11-24T15:59:59Z"));
+    let deliver = |phone: &'static str| {
+        let before = world.entries().len();
+        let notice = errand(&reference());
+        for _ in 0..2 {
+            finish(process.deliver(&notice, || contact_of(phone))).expect("done");
+        }
+        world.entries()[before..].to_vec()
+    };
+    let over = Entry::Ended(Outcome::Failed { code: Code::PHONE_LIMIT_REACHED });
+    assert_eq!(deliver("+8613800000001"), [Entry::Claimed, sent()]);
+    assert_eq!(deliver("+8613800000001"), [Entry::Claimed, sent()]);
+    assert_eq!(deliver("+8613800000001"), [Entry::Claimed, over]);
+    assert_eq!(deliver("+8613800000002"), [Entry::Claimed, sent()]);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(deliver("+8613800000001"), [Entry::Claimed, sent()], "a day later");
+    assert_eq!(world.delivered(), 4);
+}
+
+/// F-S1: the gateway is away for 30 minutes.
+#[test]
+fn half_an_hour_without_a_gateway_is_made_up_for_within_ten_minutes_and_in_few_attempts() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[Call::NotTaken; 100], &[]);
+    let (process, reference) = (process(&world), reference());
+    finish(process.deliver(&errand(&reference), contact)).expect("it waits");
+    let mut attempts = 1;
+    for second in 1..=2_400 {
+        world.pass(Duration::from_secs(1));
+        if second == 1_800 {
+            attempts = world.entries().len();
+            assert_eq!(world.delivered(), 0);
+            world.calls.lock().expect("not poisoned").clear();
+        }
+        sweep(&process);
+    }
+    assert!((2..15).contains(&attempts), "{attempts}");
+    assert_eq!(world.delivered(), 1);
+    assert_eq!(world.entries().last(), Some(&sent()));
+    assert_eq!(world.entries().len(), attempts + 2);
+}
+
+#[test]
+fn an_sms_that_is_never_taken_fails_before_its_notice_is_gone() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[Call::NotTaken; 1_000], &[]);
+    let (process, reference) = (process(&world), reference());
+    finish(process.deliver(&errand(&reference), contact)).expect("it waits");
+    for _ in 0..48 * 60 {
+        world.pass(Duration::from_secs(60));
+        sweep(&process);
+    }
+    let failed = Entry::Ended(Outcome::Failed { code: Code::GATEWAY_UNAVAILABLE });
+    assert_eq!(world.entries().last(), Some(&failed));
+    assert_eq!(world.delivered(), 0);
+}
+
+#[test]
+fn an_idempotent_gateway_gets_an_sms_in_doubt_again_and_another_one_is_only_asked() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    for (idempotent, can_be_asked, call, entries) in [
+        (true, false, Call::TimeoutNotSent, vec![Entry::Claimed, Entry::Claimed, sent()]),
+        (true, false, Call::TimeoutButSent, vec![Entry::Claimed, Entry::Claimed, sent()]),
+        (false, true, Call::TimeoutButSent, vec![Entry::Claimed, Entry::Ended(Outcome::Delivered)]),
+        (false, true, Call::TimeoutNotSent, vec![Entry::Claimed, UNKNOWN]),
+        (false, false, Call::TimeoutButSent, vec![Entry::Claimed, UNKNOWN]),
+    ] {
+        let calls = Mutex::new(vec![call]);
+        let world = Arc::new(World { idempotent, can_be_asked, calls, ..World::default() });
+        let (process, reference) = (process(&world), reference());
+        finish(process.deliver(&errand(&reference), contact)).expect("done or in doubt");
+        for _ in 0..700 {
+            world.pass(Duration::from_secs(1));
+            sweep(&process);
+        }
+        assert_eq!(world.entries(), entries, "{idempotent} {can_be_asked} {call:?}");
+        assert!(world.delivered() <= 1);
+    }
+}
+
+/// Its notice is read no more, so nobody but the sweep can make the claim again.
+#[test]
+fn a_claim_that_the_sweep_made_and_gave_back_is_made_again() {
+    let runtime = runtime();
+    let _entered = runtime.enter();
+    let world = world(&[Call::NotTaken], &[Ack::Acknowledged, Ack::Lost]);
+    let (process, reference) = (process(&world), reference());
+    finish(process.deliver(&errand(&reference), contact)).expect("it waits");
+    for _ in 0..100 {
+        world.pass(Duration::from_secs(1));
+        sweep(&process);
+    }
+    assert_eq!(world.entries(), [Entry::Claimed, Entry::Claimed, sent()]);
 }

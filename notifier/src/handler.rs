@@ -6,17 +6,18 @@ use std::time::Duration;
 use futures::future::join_all;
 use plumbing::kafka::{ErrorClass, Fold, Handler, KafkaError, Record, Verdict};
 use schemas::codes::Code;
+use schemas::ids::Reference;
 use schemas::keys::OpeningKey;
 use schemas::notice::{self, Notice};
 use schemas::registry::Registry;
 use schemas::time::UnixMillis;
 
-use crate::dispatch::{Contact, Dispatch, SmsLog};
+use crate::dispatch::{Contact, Dispatch, Errand, SmsLog};
 use crate::domain::phone::Phone;
 use crate::domain::text::Message;
 use crate::edge::now;
 use crate::metric_names;
-use crate::store::Store;
+use crate::store::{NoticeAt, Store};
 
 /// How long a notice waits that cannot be handled now.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -38,7 +39,18 @@ impl<S: Store, L: SmsLog> Notices<S, L> {
         Self { registry, keys, dispatch }
     }
 
-    async fn one(&self, record: &Record) -> Verdict {
+    /// Who sends.
+    pub(crate) fn dispatch(&self) -> &Dispatch<S, L> {
+        &self.dispatch
+    }
+
+    /// Whether `record` is a notice of `reference`, before anything in it is believed.
+    pub(crate) fn is_of(record: &Record, reference: &Reference) -> bool {
+        record.key.as_deref() == Some(reference.query.to_string().as_bytes())
+    }
+
+    /// Verifies one notice and sends its SMS, if that is due.
+    pub(crate) async fn one(&self, record: &Record) -> Verdict {
         let (notice, message) = match self.verified(record).await {
             Ok(Ok(verified)) => verified,
             Ok(Err(code)) => return refused(code),
@@ -58,7 +70,13 @@ impl<S: Store, L: SmsLog> Notices<S, L> {
             }
             Err(error) => return unreadable_registry(record, &error),
         }
-        match self.dispatch.deliver(reference, message, || self.contact(&notice)).await {
+        let errand = Errand {
+            reference: reference.clone(),
+            message,
+            notice: NoticeAt { partition: record.position.partition, offset: record.position.offset },
+            appended_at: UnixMillis(record.append_time_ms),
+        };
+        match self.dispatch.deliver(&errand, || self.contact(&notice)).await {
             Ok(()) => Verdict::Done,
             Err(not_now) => {
                 tracing::warn!(query = %reference, position = %record.position, error = %not_now, "later");

@@ -3,7 +3,9 @@
 //! ```text
 //! notice.v1 ─▶ handler: verify ─▶ dispatch: claim ─▶ SmsClaimed ─▶ gateway ─▶ SmsAccepted | SmsFailed | SmsUnknown
 //!                  │                          (store)                                        (sms.v1)
-//!                  └─▶ dlq.notice.v1
+//!                  └─▶ dlq.notice.v1         │
+//!                                     sweep: what waits for its time, or for what the gateway says when it is asked
+//!          callbacks: SmsDelivered | SmsFailed
 //! ```
 //!
 //! | to find | look in |
@@ -13,7 +15,9 @@
 //! | what the SMS says | [`domain::text`], `templates/` |
 //! | who may send | [`store`], `migrations/` |
 //! | how far the store reflects the SMS topic | `upkeep.rs` |
+//! | what waits for its time | `sweep.rs` |
 //! | the way to the phone | [`mod@gateway`] |
+//! | delivery receipts | `edge/callbacks.rs` |
 
 pub mod config;
 pub mod dispatch;
@@ -24,6 +28,7 @@ pub mod handler;
 pub mod metric_names;
 mod service;
 pub mod store;
+mod sweep;
 mod upkeep;
 
 pub use config::{Config, Secrets};

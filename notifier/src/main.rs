@@ -22,7 +22,8 @@ impl cli::Service for Notifier {
 
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
-        let gateway = notifier::gateway(&config).await.map_err(|error| error.exit().because(error))?;
+        let gateway =
+            notifier::gateway(&config, &secrets).await.map_err(|error| error.exit().because(error))?;
         notifier::start(config, secrets, gateway, lifecycle)
             .await
             .map_err(|error| error.exit().because(error))?;

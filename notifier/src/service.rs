@@ -1,28 +1,34 @@
 //! The service as its process, or the demo, starts it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use plumbing::config::Faults;
 use plumbing::exit::Exit;
+use plumbing::http::{HttpListener, MutualTls, TlsError};
 use plumbing::kafka::{
-    Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, Watermarks,
+    Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, RecordReader,
+    Watermarks,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::postgres::{self, PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 
-use crate::config::{Config, Secrets, StoreConfig};
-use crate::dispatch::{Dispatch, Found, NotNow};
-use crate::edge::sms_topic;
+use crate::config::{CallbacksConfig, Config, Secrets, StoreConfig};
+use crate::dispatch::{Dispatch, Found, Manners, NotNow, SmsLog};
 use crate::edge::sms_topic::SmsTopic;
+use crate::edge::{callbacks, sms_topic};
 use crate::gateway::Gateway;
 use crate::gateway::file::{FileGateway, FileGatewayError};
+use crate::gateway::http::{Declared, HttpGateway};
+use crate::gateway::signature::GatewaySecret;
 use crate::handler::Notices;
 use crate::store::memory::Memory;
 use crate::store::postgres::Postgres;
 use crate::store::{Store, StoreError};
+use crate::sweep::Sweep;
 use crate::upkeep::{self, Rewound};
 
 /// Older records leave no copy among the dead letters, which would outlive the sealed contact.
@@ -34,6 +40,8 @@ const DEAD_LETTER_MAX_AGE: Duration = Duration::from_secs(2 * 24 * 3600);
 pub struct Running {
     /// What the SMS topic said at start that the store was not known to reflect.
     pub found: Found,
+    /// Where delivery receipts are taken, if anywhere.
+    pub callbacks: Option<SocketAddr>,
 }
 
 /// Why the service does not start.
@@ -48,6 +56,12 @@ pub enum StartError {
     /// The file gateway refuses.
     #[error(transparent)]
     FileGateway(#[from] FileGatewayError),
+    /// The files of `gateway.http.tls` or `callbacks.tls` cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address for delivery receipts cannot be listened on.
+    #[error("cannot listen on {0}: {1}")]
+    Listen(SocketAddr, #[source] std::io::Error),
     /// The registry cannot be followed.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -75,7 +89,8 @@ impl StartError {
             Self::Config(_) | Self::NoGateway | Self::FileGateway(FileGatewayError::NotInDevelopment) => {
                 Exit::Config
             }
-            Self::FileGateway(FileGatewayError::Open { .. }) => Exit::CannotCreate,
+            Self::FileGateway(FileGatewayError::Open { .. }) | Self::Listen(..) => Exit::CannotCreate,
+            Self::Tls(error) => error.exit(),
             Self::Registry(error) => error.exit(),
             Self::Kafka(error) => error.exit(),
             Self::Postgres(error) => error.exit(),
@@ -89,7 +104,14 @@ impl StartError {
 ///
 /// # Errors
 /// When there is none, or when it may not be used.
-pub async fn gateway(config: &Config) -> Result<Arc<dyn Gateway>, StartError> {
+pub async fn gateway(config: &Config, secrets: &Secrets) -> Result<Arc<dyn Gateway>, StartError> {
+    if let Some((http, secret)) = config.gateway.http.as_ref().zip(secrets.gateway.clone()) {
+        let url = http.address().ok_or(StartError::NoGateway)?;
+        let declared = Declared { idempotent: http.idempotent, inquiries: http.inquiries };
+        let timeout = config.limits().gateway_timeout;
+        let gateway = HttpGateway::new(url, http.tls.as_ref(), secret, declared, timeout, http.connections)?;
+        return Ok(Arc::new(gateway));
+    }
     let path = config.gateway.file.as_deref().ok_or(StartError::NoGateway)?;
     Ok(Arc::new(FileGateway::open(path, config.dev).await?))
 }
@@ -135,7 +157,11 @@ async fn start_on<S: Store + Clone>(
 
     let producer = Producer::new(kafka)?;
     let (log, broken) = SmsTopic::new(producer.clone(), sms.clone());
-    let dispatch = Dispatch::new(store.clone(), log, gateway, config.limits());
+    let manners = Manners {
+        quiet: config.quiet().map_err(Faults::one)?,
+        per_phone: config.phone_limit().map_err(Faults::one)?.zip(secrets.phone_key),
+    };
+    let dispatch = Dispatch::new(store.clone(), log, gateway, config.limits(), manners);
     let known = store.progress(&sms).await?;
     let (ledger, read) = sms_topic::read(kafka, sms.clone(), known.clone()).await?;
     let found = dispatch.recover(ledger).await?;
@@ -143,19 +169,30 @@ async fn start_on<S: Store + Clone>(
     tracing::info!(ended = found.ended, unfinished = found.unfinished, "SMS topic read");
 
     let group_id = topics.group("notifier");
-    let notice = topics.notice();
+    let notice: Arc<str> = topics.notice().into();
     let dead_letter_topic = move |source: &str| topics.dead_letter(source);
     let dead_letters =
         DeadLetters::new(producer, group_id.clone(), Arc::new(dead_letter_topic), DEAD_LETTER_MAX_AGE);
     let consumer = ConsumerConfig {
         group_id,
-        topics: vec![notice],
+        topics: vec![notice.to_string()],
         lanes: Lanes::Concurrent { max: config.notices.concurrent },
         commit: config.notices.commit.into(),
         drain: config.drain(),
         queue_max: config.notices.concurrent,
     };
     let handler = Arc::new(Notices::new(registry, secrets.opening_keys, dispatch));
+    let sweep = Sweep::new(Arc::clone(&handler), RecordReader::new(kafka)?, notice);
+    let every = Duration::from_millis(config.notices.sweep_ms);
+    let stopping = lifecycle.token().cancelled_owned();
+    lifecycle.spawn("notifier-sweep", async move {
+        sweep.run(every, stopping).await;
+        Ok::<_, KafkaError>(())
+    });
+    let callbacks = match (config.callbacks, secrets.gateway) {
+        (Some(config), Some(secret)) => Some(receive(config, secret, Arc::clone(&handler), lifecycle).await?),
+        (None, _) | (Some(_), None) => None,
+    };
     let consumer = Consumer::start(kafka, consumer, handler, Some(dead_letters), lifecycle.token())?;
     consumer.report_to(&lifecycle.health(), "notice consumer");
     lifecycle.spawn("notifier-consumer", consumer.stopped());
@@ -164,7 +201,27 @@ async fn start_on<S: Store + Clone>(
     lifecycle
         .spawn("notifier-upkeep", async { upkeep.await.map_err(|rewound| Exit::TryAgain.because(rewound)) });
     lifecycle.spawn("notifier-sms-topic", watch(broken, lifecycle.token().cancelled_owned()));
-    Ok(Running { found })
+    Ok(Running { found, callbacks })
+}
+
+/// Listens for delivery receipts.
+async fn receive<S: Store, L: SmsLog>(
+    config: CallbacksConfig,
+    secret: GatewaySecret,
+    notices: Arc<Notices<S, L>>,
+    lifecycle: &mut Lifecycle,
+) -> Result<SocketAddr, StartError> {
+    let failed = |error| StartError::Listen(config.listen, error);
+    let tls = config.tls.as_ref().map(MutualTls::server).transpose()?;
+    let listener = HttpListener::bind(config.listen, tls).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    tracing::info!(listen = %address, "listener for delivery receipts");
+    let router = callbacks::router(notices, secret);
+    let stopping = lifecycle.token().cancelled_owned();
+    lifecycle.spawn("notifier-callbacks", async move {
+        axum::serve(listener, router).with_graceful_shutdown(stopping).await
+    });
+    Ok(address)
 }
 
 /// Ends with the first error that no later attempt can mend.

@@ -135,6 +135,10 @@ codes! {
     // Sending the SMS.
     GATEWAY_REFUSED 502 "The SMS gateway refused the message.";
     GATEWAY_OUTCOME_UNKNOWN 502 "It is not known whether the SMS gateway sent the message. It is not sent again.";
+    GATEWAY_UNAVAILABLE 503 "The SMS gateway took no message for so long that the notice is too old. The SMS was not sent.";
+    DELIVERY_FAILED 502 "The SMS was sent and did not arrive.";
+    PHONE_LIMIT_REACHED 429 "This phone number got as many SMS today as one gets on a day. The SMS was not sent; the report is there.";
+    OUT_ID_UNKNOWN 404 "There is no SMS with this out-id, or it was so long ago that it is forgotten.";
     CONTACT_UNREADABLE 422 "The sealed contact cannot be opened or holds no usable phone number.";
 }
 

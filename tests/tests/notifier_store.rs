@@ -10,15 +10,16 @@ use std::time::Duration;
 use cardquery_tests::stack::{Stack, TestDatabase};
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, join_all, poll_fn};
-use notifier::dispatch::{Contact, Dispatch, Found, Limits, NotNow, SmsLog};
+use notifier::dispatch::{Contact, Dispatch, Errand, Found, Limits, Manners, NotNow, SmsLog};
+use notifier::domain::evidence::Means;
 use notifier::domain::ledger::{Entry, Ledger};
 use notifier::domain::phone::Phone;
 use notifier::domain::sms::{Claimant, Outcome, Terms, UNFINISHED};
 use notifier::domain::text::{Language, Message};
-use notifier::gateway::{Gateway, GatewayOutcome, OutgoingSms};
+use notifier::gateway::{Gateway, GatewayOutcome, Inquiries, OutgoingSms};
 use notifier::store::memory::Memory;
 use notifier::store::postgres::Postgres;
-use notifier::store::{Claim, Progress, Store, contract};
+use notifier::store::{Claim, NoticeAt, Progress, Store, contract};
 use plumbing::exit::Exit;
 use plumbing::kafka::{KafkaConfig, OutRecord, ProduceError, Producer};
 use plumbing::lifecycle::Lifecycle;
@@ -59,16 +60,22 @@ async fn what_one_instance_wrote_another_reads() {
     let database = Stack::get().database().await;
     let (one, two) = (instance(&database).await, instance(&database).await);
     let reference = reference();
-    let terms = terms();
-    assert_eq!(one.claim(&reference, terms).await.expect("available"), Claim::Granted { attempt: 1 });
-    assert_eq!(two.claim(&reference, self::terms()).await.expect("available"), Claim::InProgress);
+    assert_eq!(one.claim(&reference, terms(), None).await.expect("available"), Claim::Granted { attempt: 1 });
+    assert_eq!(two.claim(&reference, terms(), None).await.expect("available"), Claim::InProgress);
     one.record(&reference, 1, sent()).await.expect("available");
-    let claim = two.claim(&reference, self::terms()).await.expect("available");
+    let claim = two.claim(&reference, terms(), None).await.expect("available");
     assert!(matches!(claim, Claim::Ended(ended) if ended.outcome == sent()));
 }
 
 fn terms() -> Terms {
-    Terms { claimant: Claimant::new(), idempotent: false, lease: Duration::from_secs(60) }
+    let means = Means {
+        idempotent: false,
+        inquiries: false,
+        first: Duration::from_secs(5),
+        longest: Duration::from_secs(120),
+        give_up: Duration::from_secs(600),
+    };
+    Terms { claimant: Claimant::new(), means, lease: Duration::from_secs(60), quiet: None }
 }
 
 fn reference() -> Reference {
@@ -76,7 +83,7 @@ fn reference() -> Reference {
 }
 
 fn sent() -> Outcome {
-    Outcome::Sent { gateway_id: Some("g-1".into()) }
+    Outcome::Sent { gateway_id: "g-1".into() }
 }
 
 /// The SMS topic and the phones, which all instances share.
@@ -129,6 +136,10 @@ impl Gateway for Phones {
     fn idempotent(&self) -> bool {
         false
     }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
+    }
 }
 
 /// A gateway that is never called, because its process dies before.
@@ -142,9 +153,18 @@ impl Gateway for Unreachable {
     fn idempotent(&self) -> bool {
         false
     }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
+    }
 }
 
-const LIMITS: Limits = Limits { gateway_timeout: Duration::from_secs(10), lease: Duration::from_secs(60) };
+const LIMITS: Limits = Limits {
+    gateway_timeout: Duration::from_secs(10),
+    lease: Duration::from_secs(60),
+    ask_after: Duration::from_secs(5),
+    ask_for: Duration::from_secs(600),
+};
 
 fn sender<G: Gateway>(
     store: Postgres,
@@ -152,7 +172,7 @@ fn sender<G: Gateway>(
     gateway: G,
     limits: Limits,
 ) -> Dispatch<Postgres, Topic> {
-    Dispatch::new(store, Topic(Arc::clone(world)), Arc::new(gateway), limits)
+    Dispatch::new(store, Topic(Arc::clone(world)), Arc::new(gateway), limits, Manners::default())
 }
 
 async fn deliver(sender: &Dispatch<Postgres, Topic>, reference: &Reference) -> Result<(), NotNow> {
@@ -167,7 +187,13 @@ async fn deliver(sender: &Dispatch<Postgres, Topic>, reference: &Reference) -> R
         let to = Phone::parse("+8613800000001".into()).ok_or(Code::CONTACT_UNREADABLE)?;
         Ok(Contact { to, language: Language::En })
     };
-    sender.deliver(reference, Message::of(&header).expect("final"), contact).await
+    let errand = Errand {
+        reference: reference.clone(),
+        message: Message::of(&header).expect("final"),
+        notice: NoticeAt { partition: 0, offset: 0 },
+        appended_at: UnixMillis(0),
+    };
+    sender.deliver(&errand, contact).await
 }
 
 /// Delivers until somebody has ended it.
@@ -218,7 +244,8 @@ async fn a_kill_between_claim_and_call_is_exactly_one_unknown() {
     let database = Stack::get().database().await;
     let world = Arc::new(World::default());
     let reference = reference();
-    let limits = Limits { gateway_timeout: Duration::from_millis(1), lease: Duration::from_millis(5_500) };
+    let limits =
+        Limits { gateway_timeout: Duration::from_millis(1), lease: Duration::from_millis(5_500), ..LIMITS };
     {
         let killed = sender(instance(&database).await, &world, Unreachable, limits);
         let mut delivering = Box::pin(deliver(&killed, &reference));
@@ -273,11 +300,11 @@ async fn a_row_that_no_version_writes_is_an_error_and_not_a_claim() {
     let database = Stack::get().database().await;
     let store = instance(&database).await;
     let reference = reference();
-    store.claim(&reference, terms()).await.expect("available");
+    store.claim(&reference, terms(), None).await.expect("available");
     database
         .execute("ALTER TABLE sms DROP CONSTRAINT sms_state_check; UPDATE sms SET state = 'new', claimant = NULL, claimed_until = NULL")
         .await;
-    store.claim(&reference, terms()).await.expect_err("unreadable");
+    store.claim(&reference, terms(), None).await.expect_err("unreadable");
 }
 
 /// The service itself, on the broker in this process.
@@ -322,7 +349,7 @@ impl Stand {
         config.notices.drain_ms = 4_000;
         config.registry.roots =
             [1, 2].map(|seed| hex::encode(SigningKey::from_seed(&[seed; 32]).public().to_wire().raw)).into();
-        let secrets = notifier::Secrets { opening_keys: vec![OpeningKey::derive(&[5; 32])] };
+        let secrets = notifier::Secrets::to_open(vec![OpeningKey::derive(&[5; 32])]);
         let mut lifecycle = Lifecycle::new();
         let start = notifier::start(config, secrets, Arc::new(Unreachable), &mut lifecycle);
         let running = tokio::time::timeout(PATIENCE, start).await.expect("in time").expect("started");
@@ -357,7 +384,7 @@ async fn instances_that_start_together_find_each_claim_once() {
     assert!(found.iter().map(|found| found.unfinished).sum::<usize>() >= open.len(), "{found:?}");
     let store = instance(&stand.database).await;
     for reference in &open {
-        let claim = store.claim(reference, terms()).await.expect("available");
+        let claim = store.claim(reference, terms(), None).await.expect("available");
         assert!(matches!(&claim, Claim::Ended(ended) if ended.outcome == UNFINISHED && ended.announced));
     }
 }

@@ -189,6 +189,27 @@ async fn a_key_file_that_is_missing_ends_every_service_with_the_same_exit_code()
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_notifier_that_would_write_sms_to_a_file_does_not_start_unless_that_is_said() {
+    let settings = Settings::new("notifier", "127.0.0.1:1");
+    for arguments in [&["--set", "dev=false"][..], &["config", "check", "--set", "dev=false"]] {
+        let (code, _, stderr) = settings.run("notifier", arguments, &[]).await;
+        assert_eq!(code, 78, "{stderr}");
+        assert!(stderr.contains("gateway.file: is for development only and needs dev = true"), "{stderr}");
+    }
+    assert!(!settings.0.path().join("sms.jsonl").exists());
+    settings.add("10-http.toml", "[gateway.http]\nurl = 'http://sms.example/'\nsecret_file = '/no/file'\n");
+    let (code, _, stderr) = settings.run("notifier", &["config", "check"], &[]).await;
+    assert_eq!(code, 78, "{stderr}");
+    for fault in [
+        "gateway.file: there is gateway.http already",
+        "gateway.http.url: must be http:// with a loopback address",
+        "gateway.http.secret_file: /no/file: ",
+    ] {
+        assert!(stderr.contains(fault), "{stderr}");
+    }
+}
+
 /// A broker with the sample's registry.
 async fn broker() -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).expect("mock cluster");

@@ -25,9 +25,9 @@ impl Entry {
     pub fn name(&self) -> &'static str {
         match self {
             Entry::Claimed => "SmsClaimed",
-            Entry::Ended(Outcome::Sent { gateway_id: Some(_) }) => "SmsAccepted",
-            Entry::Ended(Outcome::Sent { gateway_id: None }) => "SmsDelivered",
-            Entry::Ended(Outcome::Failed { .. }) => "SmsFailed",
+            Entry::Ended(Outcome::Sent { .. }) => "SmsAccepted",
+            Entry::Ended(Outcome::Delivered) => "SmsDelivered",
+            Entry::Ended(Outcome::Failed { .. } | Outcome::Undelivered) => "SmsFailed",
             Entry::Ended(Outcome::Unknown { .. }) => "SmsUnknown",
         }
     }
@@ -36,10 +36,13 @@ impl Entry {
     pub fn record(&self, reference: &Reference, attempt: u32, at: UnixMillis) -> SmsRecord {
         let message = match self {
             Entry::Claimed => Message::Claimed(wire::SmsClaimed {}),
-            Entry::Ended(Outcome::Sent { gateway_id: Some(id) }) => {
-                Message::Accepted(wire::SmsAccepted { gateway_id: id.clone() })
+            Entry::Ended(Outcome::Sent { gateway_id }) => {
+                Message::Accepted(wire::SmsAccepted { gateway_id: gateway_id.clone() })
             }
-            Entry::Ended(Outcome::Sent { gateway_id: None }) => Message::Delivered(wire::SmsDelivered {}),
+            Entry::Ended(Outcome::Delivered) => Message::Delivered(wire::SmsDelivered {}),
+            Entry::Ended(Outcome::Undelivered) => {
+                Message::Failed(wire::SmsFailed { code: Code::DELIVERY_FAILED.to_string() })
+            }
             Entry::Ended(Outcome::Failed { code }) => {
                 Message::Failed(wire::SmsFailed { code: code.to_string() })
             }
@@ -60,11 +63,13 @@ impl Entry {
         match message {
             Some(Message::Claimed(_)) => Entry::Claimed,
             Some(Message::Accepted(accepted)) => {
-                Entry::Ended(Outcome::Sent { gateway_id: Some(accepted.gateway_id) })
+                Entry::Ended(Outcome::Sent { gateway_id: accepted.gateway_id })
             }
-            Some(Message::Delivered(_)) => Entry::Ended(Outcome::Sent { gateway_id: None }),
+            Some(Message::Delivered(_)) => Entry::Ended(Outcome::Delivered),
             Some(Message::Failed(failed)) => {
-                Entry::Ended(Outcome::Failed { code: code(&failed.code, Code::GATEWAY_REFUSED) })
+                let code = code(&failed.code, Code::GATEWAY_REFUSED);
+                let arrived_not = code == Code::DELIVERY_FAILED;
+                Entry::Ended(if arrived_not { Outcome::Undelivered } else { Outcome::Failed { code } })
             }
             Some(Message::Unknown(unknown)) => {
                 Entry::Ended(Outcome::Unknown { code: code(&unknown.code, Code::GATEWAY_OUTCOME_UNKNOWN) })
@@ -123,11 +128,12 @@ mod tests {
         Reference { upstream: "wallet".parse().expect("an id"), query: schemas::ids::QueryId::generate() }
     }
 
-    fn entries() -> [Entry; 5] {
+    fn entries() -> [Entry; 6] {
         [
             Entry::Claimed,
-            Entry::Ended(Outcome::Sent { gateway_id: Some("g-1".into()) }),
-            Entry::Ended(Outcome::Sent { gateway_id: None }),
+            Entry::Ended(Outcome::Sent { gateway_id: "g-1".into() }),
+            Entry::Ended(Outcome::Delivered),
+            Entry::Ended(Outcome::Undelivered),
             Entry::Ended(Outcome::Failed { code: Code::CONTACT_UNREADABLE }),
             Entry::Ended(Outcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN }),
         ]

@@ -1,5 +1,6 @@
 //! The SMS topic, read and written, and the clock.
 
+pub(crate) mod callbacks;
 pub mod sms_topic;
 
 use std::time::{SystemTime, UNIX_EPOCH};

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use schemas::codes::Code;
 use serde::Serialize;
 use tokio::fs::{File, OpenOptions};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::Mutex;
 
-use super::{Gateway, GatewayOutcome, OutgoingSms};
+use super::{Gateway, GatewayOutcome, Inquiries, OutgoingSms};
+use crate::domain::evidence::Said;
 use crate::domain::text::TEMPLATE;
 
 /// The gateway.
@@ -84,7 +84,7 @@ impl Gateway for FileGateway {
                 Ok(()) => GatewayOutcome::Accepted { gateway_id: format!("file-{}", sms.out_id) },
                 Err(error) => {
                     tracing::warn!(%error, "the file of the SMS gateway cannot be written");
-                    GatewayOutcome::Unknown { code: Code::GATEWAY_OUTCOME_UNKNOWN }
+                    GatewayOutcome::Unknown { said: Said::Cut }
                 }
             }
         }
@@ -93,6 +93,10 @@ impl Gateway for FileGateway {
 
     fn idempotent(&self) -> bool {
         false
+    }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
     }
 }
 

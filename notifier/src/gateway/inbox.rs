@@ -8,7 +8,7 @@ use schemas::codes::Code;
 use schemas::ids::MessageId;
 use tokio::sync::mpsc;
 
-use super::{Gateway, GatewayOutcome, OutgoingSms};
+use super::{Gateway, GatewayOutcome, Inquiries, OutgoingSms};
 
 /// The sending end.
 #[derive(Debug)]
@@ -54,5 +54,9 @@ impl Gateway for Inbox {
 
     fn idempotent(&self) -> bool {
         false
+    }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
     }
 }

@@ -1,14 +1,20 @@
 //! The way to the phone.
 
 pub mod file;
+pub mod http;
 mod inbox;
+pub mod signature;
+
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use schemas::codes::Code;
 use schemas::ids::MessageId;
 
 pub use self::inbox::{Inbox, Received};
+use crate::domain::evidence::Said;
 use crate::domain::phone::Phone;
+use crate::domain::sms::Outcome;
 use crate::domain::text::{Language, Message};
 
 /// One SMS on its way. It exists while it is sent, and its number does not print.
@@ -44,11 +50,25 @@ pub enum GatewayOutcome {
         /// Why.
         code: Code,
     },
+    /// It is certain that it was not taken; another call may be.
+    NotTaken {
+        /// How long the gateway wants to be left alone, if it says so.
+        retry_after: Option<Duration>,
+    },
     /// Anything else: a timeout, a cut connection, an answer that is not understood.
     Unknown {
         /// Why.
-        code: Code,
+        said: Said,
     },
+}
+
+/// What a gateway answers when it is asked what became of an out-id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Inquired {
+    /// That is known.
+    Known(Outcome),
+    /// It is still open. Also when the gateway does not know the out-id: the call may be on its way.
+    Open(Said),
 }
 
 /// An SMS gateway.
@@ -56,7 +76,16 @@ pub trait Gateway: Send + Sync + 'static {
     /// Sends `sms` at most once.
     fn send<'a>(&'a self, sms: &'a OutgoingSms) -> BoxFuture<'a, GatewayOutcome>;
 
-    /// Whether the gateway never sends two messages under one out-id, however far apart the calls are. Some forget an
-    /// out-id after seconds: those are not idempotent.
+    /// Whether the gateway never sends two messages under one out-id, however far apart the calls are, and answers a
+    /// repeated call as the first. Some forget an out-id after seconds: those are not idempotent.
     fn idempotent(&self) -> bool;
+
+    /// The gateway's way to be asked what became of an SMS; `None` when it has none.
+    fn inquiries(&self) -> Option<&dyn Inquiries>;
+}
+
+/// The part of a gateway that can be asked what became of an SMS.
+pub trait Inquiries: Send + Sync {
+    /// Asks. Sends nothing.
+    fn inquire(&self, out_id: MessageId) -> BoxFuture<'_, Inquired>;
 }

@@ -7,8 +7,13 @@ use futures::future::join_all;
 use schemas::codes::Code;
 use schemas::ids::{QueryId, Reference};
 
-use super::{Claim, Ended, Progress, Store};
-use crate::domain::sms::{Claimant, Outcome, Terms, Told, UNFINISHED};
+use jiff::tz::TimeZone;
+use schemas::time::UnixMillis;
+
+use super::{Claim, Due, Ended, NoticeAt, Progress, Standing, Store};
+use crate::domain::evidence::{Evidence, Means, Said, Step};
+use crate::domain::phone_limit::{PhoneLimit, PhoneMac};
+use crate::domain::sms::{self, Claimant, Event, Outcome, State, Terms, Told, UNFINISHED};
 
 const FAILED: Outcome = Outcome::Failed { code: Code::GATEWAY_REFUSED };
 
@@ -18,6 +23,17 @@ const RACERS: usize = 64;
 const LEASE: Duration = Duration::from_secs(3_600);
 /// Over as soon as it is granted.
 const NO_LEASE: Duration = Duration::ZERO;
+/// A gateway that can do nothing about an SMS that may have been sent.
+const NONE: Means = Means {
+    idempotent: false,
+    inquiries: false,
+    first: Duration::ZERO,
+    longest: Duration::ZERO,
+    give_up: LEASE,
+};
+const IDEMPOTENT: Means = Means { idempotent: true, ..NONE };
+const ASKED: Means = Means { inquiries: true, ..NONE };
+const NOTICE: NoticeAt = NoticeAt { partition: 7, offset: i64::MAX };
 
 /// Checks a store; `new` returns one without rows. They are all gone afterwards.
 ///
@@ -39,6 +55,12 @@ pub async fn check<S: Store>(new: impl AsyncFn() -> S) {
     an_open_claim_in_the_topic_leaves_a_live_or_released_one_alone(&*store).await;
     an_open_claim_in_the_topic_is_unknown_when_nobody_holds_it(&*store).await;
     an_outcome_in_the_topic_is_announced(&*store).await;
+    what_waits_is_looked_after_once_its_time_has_come(&*store).await;
+    what_is_held_is_told_to_nobody_else(&store).await;
+    what_may_have_been_sent_keeps_its_evidence(&*store).await;
+    claims_without_an_outcome_and_outcomes_that_the_topic_lacks_are_looked_after(&*store).await;
+    a_receipt_finds_its_sms_and_counts_once(&*store).await;
+    a_phone_gets_as_many_as_the_limit_says(&store).await;
     queries_of_two_upstreams_with_one_id_are_two(&*store).await;
     progress_only_grows_and_a_step_back_is_noticed(&*store).await;
     old_rows_are_forgotten_and_young_ones_are_not(&*store).await;
@@ -49,32 +71,54 @@ fn reference() -> Reference {
 }
 
 fn sent() -> Outcome {
-    Outcome::Sent { gateway_id: Some("g-1".into()) }
+    Outcome::Sent { gateway_id: "g-1".into() }
 }
 
 fn ended(attempt: u32, outcome: Outcome, announced: bool) -> Ended {
-    Ended { attempt, outcome, announced }
+    Ended { attempt, outcome, announced, evidence: Evidence::default() }
+}
+
+/// Its times are the store's own; what it says has checks of its own.
+fn without_evidence(ended: Ended) -> Ended {
+    Ended { evidence: Evidence::default(), ..ended }
 }
 
 fn terms(lease: Duration) -> Terms {
-    Terms { claimant: Claimant::new(), idempotent: false, lease }
+    Terms { claimant: Claimant::new(), means: NONE, lease, quiet: None }
+}
+
+async fn claim_with(store: &impl Store, reference: &Reference, terms: Terms) -> Claim {
+    match store.claim(reference, terms, Some(NOTICE)).await.expect("available") {
+        Claim::Ended(ended) => Claim::Ended(without_evidence(ended)),
+        claim @ (Claim::Granted { .. } | Claim::InProgress | Claim::Waiting) => claim,
+    }
 }
 
 async fn claim(store: &impl Store, reference: &Reference) -> Claim {
-    store.claim(reference, terms(LEASE)).await.expect("available")
+    claim_with(store, reference, terms(LEASE)).await
 }
 
 async fn claim_again(store: &impl Store, reference: &Reference) -> Claim {
-    store.claim(reference, Terms { idempotent: true, ..terms(LEASE) }).await.expect("available")
+    claim_with(store, reference, Terms { means: IDEMPOTENT, ..terms(LEASE) }).await
 }
 
 async fn claim_for_no_time(store: &impl Store, reference: &Reference) {
-    let claim = store.claim(reference, terms(NO_LEASE)).await.expect("available");
+    let claim = claim_with(store, reference, terms(NO_LEASE)).await;
     assert!(matches!(claim, Claim::Granted { .. }), "{claim:?}");
 }
 
 async fn record(store: &impl Store, reference: &Reference, attempt: u32, outcome: Outcome) -> Option<Ended> {
-    store.record(reference, attempt, outcome).await.expect("available")
+    store.record(reference, attempt, outcome).await.expect("available").map(without_evidence)
+}
+
+async fn happened(store: &impl Store, reference: &Reference, event: Event) -> Standing {
+    store.happened(reference, event, None).await.expect("available")
+}
+
+/// Everything that has to be looked after, of this reference.
+async fn due(store: &impl Store, reference: &Reference, hold: Duration) -> Option<Due> {
+    let due = store.due(u32::MAX, hold).await.expect("available");
+    due.into_iter().find(|due| due.reference == *reference)
 }
 
 async fn announced(store: &impl Store, reference: &Reference, outcome: &Outcome) {
@@ -87,7 +131,8 @@ async fn told(
     attempt: u32,
     outcome: Option<Outcome>,
 ) -> Option<Ended> {
-    store.told(reference, Told { attempt, outcome }).await.expect("available")
+    let told = Told { attempt, outcome };
+    store.told(reference, told, NONE).await.expect("available").map(without_evidence)
 }
 
 async fn a_claim_is_granted_once(store: &impl Store) {
@@ -127,7 +172,7 @@ async fn a_claimant_that_asks_again_is_told_the_same(store: &impl Store) {
     let reference = reference();
     let terms = terms(LEASE);
     for _ in 0..2 {
-        let claim = store.claim(&reference, terms).await.expect("available");
+        let claim = claim_with(store, &reference, terms.clone()).await;
         assert_eq!(claim, Claim::Granted { attempt: 1 });
     }
 }
@@ -215,7 +260,8 @@ async fn every_outcome_is_kept_as_it_is(store: &impl Store) {
     let why = Code::CONTACT_UNREADABLE;
     for outcome in [
         sent(),
-        Outcome::Sent { gateway_id: None },
+        Outcome::Delivered,
+        Outcome::Undelivered,
         Outcome::Failed { code: why },
         Outcome::Unknown { code: why },
     ] {
@@ -255,7 +301,7 @@ async fn an_open_claim_in_the_topic_is_unknown_when_nobody_holds_it(store: &impl
 }
 
 async fn an_outcome_in_the_topic_is_announced(store: &impl Store) {
-    for outcome in [sent(), Outcome::Sent { gateway_id: None }, FAILED, UNFINISHED] {
+    for outcome in [sent(), Outcome::Delivered, Outcome::Undelivered, FAILED, UNFINISHED] {
         let lost = reference();
         let over = ended(1, outcome.clone(), true);
         assert_eq!(told(store, &lost, 1, Some(outcome.clone())).await, Some(over.clone()));
@@ -268,6 +314,112 @@ async fn an_outcome_in_the_topic_is_announced(store: &impl Store) {
     claim(store, &known_better).await;
     record(store, &known_better, 1, sent()).await;
     assert_eq!(told(store, &known_better, 1, Some(UNFINISHED)).await, Some(ended(1, sent(), false)));
+}
+
+async fn what_waits_is_looked_after_once_its_time_has_come(store: &impl Store) {
+    let defer = |wait| Event::Defer { attempt: 1, wait, expires: UnixMillis(i64::MAX), means: NONE };
+    let (later, soon) = (reference(), reference());
+    claim(store, &later).await;
+    claim(store, &soon).await;
+    assert_eq!(happened(store, &later, defer(LEASE)).await, Standing::Waiting);
+    assert_eq!(claim(store, &later).await, Claim::Waiting);
+    assert_eq!(due(store, &later, LEASE).await, None);
+    assert_eq!(happened(store, &soon, defer(Duration::ZERO)).await, Standing::Waiting);
+    let found = due(store, &soon, LEASE).await.expect("its time has come");
+    assert_eq!((found.notice, found.announced, found.sms.attempt), (Some(NOTICE), false, 1));
+    assert!(matches!(found.sms.state, State::Waiting { .. }) && !found.sms.evidence.is_doubt());
+    // Whoever took it up may send it, however long it is held.
+    assert_eq!(claim(store, &soon).await, Claim::Granted { attempt: 2 });
+    let expired = Event::Defer { attempt: 2, wait: LEASE, expires: UnixMillis(0), means: NONE };
+    let Standing::Ended(over) = happened(store, &soon, expired).await else { panic!("too late") };
+    assert_eq!(over.outcome, Outcome::Failed { code: Code::GATEWAY_UNAVAILABLE });
+}
+
+async fn what_is_held_is_told_to_nobody_else<S: Store>(store: &Arc<S>) {
+    let reference = reference();
+    claim_for_no_time(&**store, &reference).await;
+    let racers = (0..8).map(|_| {
+        let (store, reference) = (Arc::clone(store), reference.clone());
+        tokio::spawn(async move { due(&*store, &reference, LEASE).await.is_some() })
+    });
+    let told = join_all(racers).await.into_iter().filter(|told| *told.as_ref().expect("no panic")).count();
+    assert_eq!(told, 1);
+    assert_eq!(due(&**store, &reference, LEASE).await, None);
+}
+
+async fn what_may_have_been_sent_keeps_its_evidence(store: &impl Store) {
+    let reference = reference();
+    let unsure = |step, said, means| Event::Unsure { attempt: 1, step, said, means };
+    claim(store, &reference).await;
+    let doubt = unsure(Step::Send, Said::Timeout, ASKED);
+    assert_eq!(happened(store, &reference, doubt).await, Standing::Waiting);
+    assert_eq!(claim(store, &reference).await, Claim::Waiting, "it is not sent again");
+    let found = due(store, &reference, Duration::ZERO).await.expect("to be asked for");
+    assert!(found.sms.evidence.is_doubt());
+    let asked = unsure(Step::Inquiry, Said::Status(404), NONE);
+    let Standing::Ended(over) = happened(store, &reference, asked).await else { panic!("given up") };
+    assert_eq!(over.outcome, UNFINISHED);
+    let answers: Vec<_> = over.evidence.answers().iter().map(|answer| (answer.step, answer.said)).collect();
+    assert_eq!(answers, [(Step::Send, Said::Timeout), (Step::Inquiry, Said::Status(404))]);
+    assert!(over.evidence.answers()[0].at_ms <= over.evidence.answers()[1].at_ms);
+}
+
+async fn claims_without_an_outcome_and_outcomes_that_the_topic_lacks_are_looked_after(store: &impl Store) {
+    let lapsed = reference();
+    claim_for_no_time(store, &lapsed).await;
+    assert!(matches!(
+        due(store, &lapsed, Duration::ZERO).await.expect("due").sms.state,
+        State::Claimed { .. }
+    ));
+    assert_eq!(happened(store, &lapsed, Event::Lapse(ASKED)).await, Standing::Waiting);
+    assert!(due(store, &lapsed, LEASE).await.expect("at once").sms.evidence.is_doubt());
+    let live = reference();
+    claim(store, &live).await;
+    assert_eq!(due(store, &live, LEASE).await, None);
+    assert!(matches!(happened(store, &live, Event::Lapse(ASKED)).await, Standing::Claimed { .. }));
+}
+
+async fn a_receipt_finds_its_sms_and_counts_once(store: &impl Store) {
+    let reference = reference();
+    let find = |reference: &Reference| store.find(sms::out_id(reference));
+    assert_eq!(find(&reference).await.expect("available"), None);
+    claim(store, &reference).await;
+    assert_eq!(find(&reference).await.expect("available"), Some(reference.clone()));
+    record(store, &reference, 1, sent()).await;
+    announced(store, &reference, &sent()).await;
+    for (receipt, counts, is_announced) in [
+        (Outcome::Undelivered, Outcome::Undelivered, false),
+        (Outcome::Delivered, Outcome::Delivered, false),
+        (Outcome::Delivered, Outcome::Delivered, true),
+        (Outcome::Undelivered, Outcome::Delivered, true),
+    ] {
+        let standing = happened(store, &reference, Event::Receipt(receipt)).await;
+        assert_eq!(standing, Standing::Ended(ended(1, counts.clone(), is_announced)));
+        announced(store, &reference, &counts).await;
+    }
+    assert_eq!(claim_again(store, &reference).await, Claim::Ended(ended(1, Outcome::Delivered, true)));
+}
+
+async fn a_phone_gets_as_many_as_the_limit_says<S: Store>(store: &Arc<S>) {
+    let (limit, id) = (PhoneLimit { max: 3, zone: TimeZone::UTC }, QueryId::generate());
+    let mut mac = [1; 32];
+    mac[..16].copy_from_slice(id.as_bytes());
+    let (phone, other) = (PhoneMac(mac), PhoneMac(mac.map(|byte| !byte)));
+    let racers = (0..RACERS).map(|_| {
+        let (store, limit) = (Arc::clone(store), limit.clone());
+        tokio::spawn(async move {
+            let reference = reference();
+            claim(&*store, &reference).await;
+            let admitted = store.admit(&reference, phone, &limit).await.expect("available");
+            // Asked again, it is told the same and counted once.
+            assert_eq!(store.admit(&reference, phone, &limit).await.expect("available"), admitted);
+            admitted
+        })
+    });
+    let admitted =
+        join_all(racers).await.into_iter().filter(|told| *told.as_ref().expect("no panic")).count();
+    assert_eq!(admitted, 3);
+    assert!(store.admit(&reference(), other, &limit).await.expect("available"), "another phone");
 }
 
 async fn queries_of_two_upstreams_with_one_id_are_two(store: &impl Store) {

@@ -6,13 +6,17 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use schemas::ids::Reference;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan as _};
+use schemas::ids::{MessageId, Reference};
 use schemas::time::UnixMillis;
 use tokio::time::Instant;
 
 use super::row::Row;
-use super::{Claim, Ended, Progress, Store, StoreError};
-use crate::domain::sms::{Event, Outcome, Terms, Told};
+use super::{Due, NoticeAt, Progress, Standing, Store, StoreError};
+use crate::domain::phone_limit::{PhoneLimit, PhoneMac};
+use crate::domain::sms::{self, Event, Outcome};
 
 /// The store.
 pub struct Memory {
@@ -22,9 +26,18 @@ pub struct Memory {
 
 #[derive(Debug, Default)]
 struct Tables {
-    /// With the time of their making.
-    rows: HashMap<Reference, (UnixMillis, Row)>,
+    rows: HashMap<Reference, Kept>,
     progress: BTreeMap<String, Progress>,
+    /// SMS per phone and day.
+    phones: BTreeMap<(Date, [u8; 32]), u32>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    made_at: UnixMillis,
+    /// When somebody has to look after it.
+    due: Option<UnixMillis>,
+    row: Row,
 }
 
 impl Default for Memory {
@@ -46,50 +59,78 @@ impl Memory {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change<T>(
-        &self,
-        reference: &Reference,
-        next: impl FnOnce(&Row, UnixMillis) -> Row,
-        answer: impl FnOnce(&Row) -> T,
-    ) -> T {
+    fn change(&self, reference: &Reference, next: impl FnOnce(&Row, UnixMillis) -> Row) -> Standing {
         let now = (self.now)();
         let mut tables = self.tables();
-        let (_, row) = tables.rows.entry(reference.clone()).or_insert_with(|| (now, Row::default()));
-        *row = next(row, now);
-        answer(row)
-    }
-
-    fn happened<T>(&self, reference: &Reference, event: Event, answer: impl FnOnce(&Row) -> T) -> T {
-        self.change(reference, |row, now| row.after(event, now), answer)
+        let kept = kept(&mut tables, reference, now);
+        let changed = next(&kept.row, now);
+        if changed != kept.row {
+            kept.due = changed.due(now);
+            kept.row = changed;
+        }
+        kept.row.standing()
     }
 }
 
+fn kept<'a>(tables: &'a mut Tables, reference: &Reference, now: UnixMillis) -> &'a mut Kept {
+    tables.rows.entry(reference.clone()).or_insert_with(|| Kept {
+        made_at: now,
+        due: None,
+        row: Row::default(),
+    })
+}
+
 impl Store for Memory {
-    async fn claim(&self, reference: &Reference, terms: Terms) -> Result<Claim, StoreError> {
-        Ok(self.happened(reference, Event::Claim(terms), |row| row.claim_of(terms.claimant)))
-    }
-
-    async fn release(&self, reference: &Reference, attempt: u32) -> Result<(), StoreError> {
-        self.happened(reference, Event::Release { attempt }, |_| ());
-        Ok(())
-    }
-
-    async fn record(
+    async fn happened(
         &self,
         reference: &Reference,
-        attempt: u32,
-        outcome: Outcome,
-    ) -> Result<Option<Ended>, StoreError> {
-        Ok(self.happened(reference, Event::End { attempt, outcome }, Row::ended))
+        event: Event,
+        notice: Option<NoticeAt>,
+    ) -> Result<Standing, StoreError> {
+        Ok(self.change(reference, |row, now| {
+            let changed = row.after(event, now);
+            Row { notice: notice.or(changed.notice), ..changed }
+        }))
+    }
+
+    async fn due(&self, max: u32, hold: Duration) -> Result<Vec<Due>, StoreError> {
+        let now = (self.now)();
+        let mut tables = self.tables();
+        let due = tables.rows.iter_mut().filter(|(_, kept)| kept.due.is_some_and(|due| due <= now));
+        let held = due.take(usize::try_from(max).unwrap_or(usize::MAX)).map(|(reference, kept)| {
+            kept.due = Some(now + hold);
+            kept.row.clone().looked_after(reference.clone())
+        });
+        Ok(held.collect())
+    }
+
+    async fn find(&self, out_id: MessageId) -> Result<Option<Reference>, StoreError> {
+        Ok(self.tables().rows.keys().find(|reference| sms::out_id(reference) == out_id).cloned())
+    }
+
+    async fn admit(
+        &self,
+        reference: &Reference,
+        phone: PhoneMac,
+        limit: &PhoneLimit,
+    ) -> Result<bool, StoreError> {
+        let now = (self.now)();
+        let mut tables = self.tables();
+        if kept(&mut tables, reference, now).row.counted {
+            return Ok(true);
+        }
+        let sent = tables.phones.entry((limit.day(now), phone.0)).or_default();
+        if *sent >= limit.max {
+            return Ok(false);
+        }
+        *sent += 1;
+        kept(&mut tables, reference, now).row.counted = true;
+        Ok(true)
     }
 
     async fn announced(&self, reference: &Reference, outcome: &Outcome) -> Result<(), StoreError> {
-        self.change(reference, |row, _| row.clone().announced(outcome), |_| ());
+        self.change(reference, |row, _| row.clone().announced(outcome));
         Ok(())
-    }
-
-    async fn told(&self, reference: &Reference, told: Told) -> Result<Option<Ended>, StoreError> {
-        Ok(self.happened(reference, Event::Told(told), Row::ended))
     }
 
     async fn progress(&self, topic: &str) -> Result<Progress, StoreError> {
@@ -115,14 +156,18 @@ impl Store for Memory {
         let mut old: Vec<_> = tables
             .rows
             .iter()
-            .filter(|(_, (made, _))| *made <= before)
-            .map(|(reference, (made, _))| (*made, reference.clone()))
+            .filter(|(_, kept)| kept.made_at <= before)
+            .map(|(reference, kept)| (kept.made_at, reference.clone()))
             .collect();
         old.sort();
         old.truncate(usize::try_from(max).unwrap_or(usize::MAX));
         for (_, reference) in &old {
             tables.rows.remove(reference);
         }
+        // Days of any zone: one more than the age never cuts short a day that still counts.
+        let day =
+            Timestamp::from_millisecond(before.0).unwrap_or(Timestamp::MIN).to_zoned(TimeZone::UTC).date();
+        tables.phones.retain(|(counted, _), _| *counted >= day.saturating_sub(1.day()));
         Ok(old.len() as u64)
     }
 }

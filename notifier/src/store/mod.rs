@@ -18,9 +18,29 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use schemas::ids::Reference;
+use schemas::ids::{MessageId, Reference};
 
-use crate::domain::sms::{Outcome, Terms, Told};
+use crate::domain::evidence::{Evidence, Means};
+use crate::domain::phone_limit::{PhoneLimit, PhoneMac};
+use crate::domain::sms::{Claimant, Event, Outcome, Sms, Terms, Told};
+
+/// How the SMS of a query stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody has taken it up.
+    Open,
+    /// Nothing is done before a time that the row knows.
+    Waiting,
+    /// Somebody has it.
+    Claimed {
+        /// Who.
+        claimant: Claimant,
+        /// With which attempt.
+        attempt: u32,
+    },
+    /// It is over.
+    Ended(Ended),
+}
 
 /// What came of a claim.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +52,8 @@ pub enum Claim {
     },
     /// Somebody has it, its lease runs, and there is no outcome yet.
     InProgress,
+    /// Its time has not come. It will be looked after.
+    Waiting,
     /// It is over.
     Ended(Ended),
 }
@@ -45,6 +67,40 @@ pub struct Ended {
     pub outcome: Outcome,
     /// Whether a record of it was acknowledged.
     pub announced: bool,
+    /// What left open whether it was sent.
+    pub evidence: Evidence,
+}
+
+impl Standing {
+    /// The outcome that counts, if there is one.
+    pub fn ended(self) -> Option<Ended> {
+        match self {
+            Standing::Ended(ended) => Some(ended),
+            Standing::Open | Standing::Waiting | Standing::Claimed { .. } => None,
+        }
+    }
+}
+
+/// Where a notice stands in its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoticeAt {
+    /// Partition.
+    pub partition: i32,
+    /// Offset of the notice itself.
+    pub offset: i64,
+}
+
+/// An SMS that somebody has to look after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// Whose.
+    pub reference: Reference,
+    /// What is known of it.
+    pub sms: Sms,
+    /// Where its notice stands, if the row knows.
+    pub notice: Option<NoticeAt>,
+    /// Whether the SMS topic has its outcome.
+    pub announced: bool,
 }
 
 /// By partition of the SMS topic, the offset up to which the rows reflect it.
@@ -57,19 +113,40 @@ pub struct StoreError(#[source] pub Box<dyn Error + Send + Sync>);
 
 /// Rows by query. Every call is atomic and, when it returns, durable. Every call may be repeated.
 pub trait Store: Send + Sync + 'static {
+    /// Takes an event, and returns how the SMS stands afterwards. `notice`, if there is one, is kept with it.
+    fn happened(
+        &self,
+        reference: &Reference,
+        event: Event,
+        notice: Option<NoticeAt>,
+    ) -> impl Future<Output = Result<Standing, StoreError>> + Send;
+
     /// Asks for the right to send. The same claimant may ask again and is told the same, as long as its lease runs.
     fn claim(
         &self,
         reference: &Reference,
         terms: Terms,
-    ) -> impl Future<Output = Result<Claim, StoreError>> + Send;
+        notice: Option<NoticeAt>,
+    ) -> impl Future<Output = Result<Claim, StoreError>> + Send {
+        async move {
+            let asking = terms.claimant;
+            Ok(match self.happened(reference, Event::Claim(terms), notice).await? {
+                Standing::Claimed { claimant, attempt } if claimant == asking => Claim::Granted { attempt },
+                Standing::Open | Standing::Claimed { .. } => Claim::InProgress,
+                Standing::Waiting => Claim::Waiting,
+                Standing::Ended(ended) => Claim::Ended(ended),
+            })
+        }
+    }
 
     /// Gives a claim back. Only for whoever made `attempt` and has not called the gateway.
     fn release(
         &self,
         reference: &Reference,
         attempt: u32,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { self.happened(reference, Event::Release { attempt }, None).await.map(|_| ()) }
+    }
 
     /// Records the outcome of `attempt` and returns the one that counts; `None` when a later attempt is under way.
     fn record(
@@ -77,7 +154,34 @@ pub trait Store: Send + Sync + 'static {
         reference: &Reference,
         attempt: u32,
         outcome: Outcome,
-    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send;
+    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send {
+        async move { Ok(self.happened(reference, Event::End { attempt, outcome }, None).await?.ended()) }
+    }
+
+    /// Takes what the SMS topic says, and returns the outcome that counts; `None` when there is none yet.
+    fn told(
+        &self,
+        reference: &Reference,
+        told: Told,
+        means: Means,
+    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send {
+        async move { Ok(self.happened(reference, Event::Told(told, means), None).await?.ended()) }
+    }
+
+    /// At most `max` SMS that have to be looked after. Nobody else is told of them for as long as `hold`.
+    fn due(&self, max: u32, hold: Duration) -> impl Future<Output = Result<Vec<Due>, StoreError>> + Send;
+
+    /// Whose SMS the gateway knows by `out_id`.
+    fn find(&self, out_id: MessageId) -> impl Future<Output = Result<Option<Reference>, StoreError>> + Send;
+
+    /// Counts the SMS of `reference` among those of its phone and day, once however often it is asked. `false`, and
+    /// nothing is counted, when the phone got as many already as `limit` allows.
+    fn admit(
+        &self,
+        reference: &Reference,
+        phone: PhoneMac,
+        limit: &PhoneLimit,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
     /// Notes that the SMS topic has `outcome`, if that is still the one that counts.
     fn announced(
@@ -85,13 +189,6 @@ pub trait Store: Send + Sync + 'static {
         reference: &Reference,
         outcome: &Outcome,
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
-
-    /// Takes what the SMS topic says, and returns the outcome that counts; `None` when there is none yet.
-    fn told(
-        &self,
-        reference: &Reference,
-        told: Told,
-    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send;
 
     /// How far the rows reflect `topic`. Everything before was told, or was written after its row.
     fn progress(&self, topic: &str) -> impl Future<Output = Result<Progress, StoreError>> + Send;
@@ -105,36 +202,37 @@ pub trait Store: Send + Sync + 'static {
         next: &Progress,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Deletes at most `max` rows that are at least `age` old, the oldest first; returns how many. `age` must be more than
-    /// any topic keeps: a notice whose row is gone is sent.
+    /// Deletes at most `max` rows that are at least `age` old, the oldest first, and the counts of days as old; returns how
+    /// many rows. `age` must be more than any topic keeps: a notice whose row is gone is sent.
     fn forget(&self, age: Duration, max: u32) -> impl Future<Output = Result<u64, StoreError>> + Send;
 }
 
 /// Several users of one store.
 impl<S: Store> Store for Arc<S> {
-    fn claim(
+    fn happened(
         &self,
         reference: &Reference,
-        terms: Terms,
-    ) -> impl Future<Output = Result<Claim, StoreError>> + Send {
-        S::claim(self, reference, terms)
+        event: Event,
+        notice: Option<NoticeAt>,
+    ) -> impl Future<Output = Result<Standing, StoreError>> + Send {
+        S::happened(self, reference, event, notice)
     }
 
-    fn release(
-        &self,
-        reference: &Reference,
-        attempt: u32,
-    ) -> impl Future<Output = Result<(), StoreError>> + Send {
-        S::release(self, reference, attempt)
+    fn due(&self, max: u32, hold: Duration) -> impl Future<Output = Result<Vec<Due>, StoreError>> + Send {
+        S::due(self, max, hold)
     }
 
-    fn record(
+    fn find(&self, out_id: MessageId) -> impl Future<Output = Result<Option<Reference>, StoreError>> + Send {
+        S::find(self, out_id)
+    }
+
+    fn admit(
         &self,
         reference: &Reference,
-        attempt: u32,
-        outcome: Outcome,
-    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send {
-        S::record(self, reference, attempt, outcome)
+        phone: PhoneMac,
+        limit: &PhoneLimit,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send {
+        S::admit(self, reference, phone, limit)
     }
 
     fn announced(
@@ -143,14 +241,6 @@ impl<S: Store> Store for Arc<S> {
         outcome: &Outcome,
     ) -> impl Future<Output = Result<(), StoreError>> + Send {
         S::announced(self, reference, outcome)
-    }
-
-    fn told(
-        &self,
-        reference: &Reference,
-        told: Told,
-    ) -> impl Future<Output = Result<Option<Ended>, StoreError>> + Send {
-        S::told(self, reference, told)
     }
 
     fn progress(&self, topic: &str) -> impl Future<Output = Result<Progress, StoreError>> + Send {

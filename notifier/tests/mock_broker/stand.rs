@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use notifier::config::{CommitConfig, StoreConfig};
-use notifier::gateway::{Gateway, GatewayOutcome, OutgoingSms};
+use notifier::gateway::{Gateway, GatewayOutcome, Inquiries, OutgoingSms};
 use notifier::{Config, Running, Secrets};
 use plumbing::exit::Exit;
 use plumbing::kafka::{KafkaConfig, OutRecord, Producer, Record, follow, read_to_end};
@@ -160,7 +160,7 @@ impl Stand {
         config.notices.drain_ms = 5_000;
         config.registry.roots =
             self.roots.iter().map(|root| hex::encode(root.public().to_wire().raw)).collect();
-        let secrets = Secrets { opening_keys: keys.to_vec() };
+        let secrets = Secrets::to_open(keys.to_vec());
         let mut lifecycle = Lifecycle::new();
         let gateway: Arc<dyn Gateway> = gateway.clone();
         let running = soon("the start", notifier::start(config, secrets, gateway, &mut lifecycle))
@@ -315,5 +315,9 @@ impl Gateway for Telling {
 
     fn idempotent(&self) -> bool {
         false
+    }
+
+    fn inquiries(&self) -> Option<&dyn Inquiries> {
+        None
     }
 }

@@ -295,7 +295,7 @@ impl World {
         config.gateway.timeout_ms = 2_000;
         config.notices.drain_ms = 4_000;
         config.registry.allow_sample_roots = true;
-        let secrets = notifier::Secrets { opening_keys: vec![sample::keys::opening(&PartyName::notifier())] };
+        let secrets = notifier::Secrets::to_open(vec![sample::keys::opening(&PartyName::notifier())]);
         notifier::start(config, secrets, gateway, &mut lifecycle)
             .await
             .map(|_| lifecycle)
