@@ -101,8 +101,7 @@ async fn what_is_no_query_at_all_is_refused_as_a_problem_document_too() {
     assert_eq!(service.get("/").await.code(), "ROUTE_UNKNOWN");
     assert_eq!(service.get("/v2/queries").await.code(), "ROUTE_UNKNOWN");
     let id = request(&["alpha"]).query;
-    // Release of held queries is not there.
-    assert_eq!(service.post(&format!("/v1/queries/{id}/release"), &json!({})).await.code(), "ROUTE_UNKNOWN");
+    assert_eq!(service.post(&format!("/v1/queries/{id}/release"), &json!({})).await.code(), "FIELD_INVALID");
     let answer = service.get("/v1/queries").await;
     assert_eq!(answer.code(), "METHOD_NOT_ALLOWED");
     assert_eq!(answer.headers["allow"], "POST");
