@@ -210,7 +210,7 @@ impl<S: Store> TestHub<S> {
         assert!(matches!(verdicts[..], [Verdict::Done]), "{verdicts:?}");
     }
 
-    /// Sweeps until no query is open whose deadline has passed.
+    /// Sweeps until no query is open whose deadline has passed, and none stays whose day is over.
     pub(crate) async fn sweep(&self) {
         let token = CancellationToken::new();
         let sweeper = Sweeper::new(Arc::clone(&self.hub)).run(Duration::from_millis(10), token.clone());
@@ -226,6 +226,7 @@ impl<S: Store> TestHub<S> {
             token.cancel();
         };
         tokio::time::timeout(PATIENCE, async { tokio::join!(sweeper, overdue) }).await.expect("swept");
+        self.hub.erase().await.expect("a store");
     }
 }
 
