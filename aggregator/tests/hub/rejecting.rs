@@ -5,7 +5,7 @@ use std::time::Duration;
 use schemas::codes::Code;
 use schemas::ids::Digest;
 use schemas::time::UnixMillis;
-use schemas::wire::{Assurance, event_record::Message};
+use schemas::wire::{Assurance, Purpose, event_record::Message};
 
 use crate::parties::{Query, now};
 use crate::stand::{Hub, MAX_FACTOR_AGE, Stand, message_id, with_long_windows};
@@ -102,5 +102,13 @@ fn expiry_and_age_are_judged_at_the_append_time_to_the_millisecond() {
             let Message::Rejected(rejected) = &told.message else { panic!("{told:?}") };
             assert_eq!(rejected.code, code.as_str());
         }
+    });
+}
+
+#[test]
+fn a_query_for_no_purpose_or_another_one_is_rejected_before_any_bank_is_asked() {
+    with_long_windows(async |shared| {
+        let query = Query::but(&["alpha", "beta"], |query| query.terms.purpose = Purpose::Unspecified);
+        is_rejected(&shared.stand, &shared.hub, &query, Code::PURPOSE_NOT_ALLOWED).await;
     });
 }

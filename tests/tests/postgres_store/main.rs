@@ -3,6 +3,8 @@
 mod begin;
 mod contract;
 mod days;
+mod deadline;
 mod outbox;
 mod races;
 mod stand;
+mod views;

@@ -1,8 +1,14 @@
-//! The whole system as processes on the stack, while its surroundings change: Redis goes, a bank comes, the hub is away.
+//! The whole system as processes on the stack: while its surroundings change (Redis goes, a bank comes, the hub is away),
+//! and under what people and strangers do to it.
 
+mod canary;
 mod downtime;
+mod ids;
 mod joining;
 mod redis;
+mod replaying;
+mod scope;
+mod withdrawing;
 
 use std::collections::BTreeMap;
 
