@@ -19,7 +19,7 @@ use std::time::Duration;
 use aggregator::domain::query::{Collecting, FinalKind, Pair, Query, State};
 use aggregator::handler::{Assembler, Hub, Sweeper};
 use aggregator::store::contract::ManualClock;
-use aggregator::store::{NewQuery, Outgoing, Registered, Store, Tx as _};
+use aggregator::store::{NewQuery, Registered, Store, Tx as _};
 use bytes::Bytes;
 use cardquery::sample;
 use cardquery_tests::hub_stage::{self, Stage, TestHub};
@@ -39,7 +39,7 @@ use schemas::reply::{Unsigned, Word};
 use schemas::request::Header;
 use schemas::seal::{self, Binding, Kind};
 use schemas::time::UnixMillis;
-use schemas::wire::{BankOutcome, event_record};
+use schemas::wire::BankOutcome;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -289,10 +289,10 @@ async fn relay<S: Store>(store: &S, over: &CancellationToken) -> BTreeMap<Refere
         }
         for leased in &rows {
             let told = told.entry(leased.row.reference.clone()).or_default();
-            match &leased.row.message {
-                Outgoing::Event(event_record::Message::ReportReady(_)) => told.ready += 1,
-                Outgoing::Notice => told.notices += 1,
-                other => panic!("nobody should be told: {other:?}"),
+            match leased.row.message.kind().as_str() {
+                "event/report-ready" => told.ready += 1,
+                "notice" => told.notices += 1,
+                other => panic!("nobody should be told: {other}"),
             }
         }
         let ids: Vec<u64> = rows.iter().map(|row| row.id).collect();

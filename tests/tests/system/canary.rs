@@ -22,17 +22,18 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     }
     system.settle().await;
 
-    let mut needles = Needles::default().with_sealed_words();
+    let mut people = Needles::default();
     for person in sample::core::people() {
-        needles = needles
+        people = people
             .with(Kind::Name, &person.name)
             .with(Kind::DocumentNumber, &person.document_number)
             .with(Kind::Phone, &person.phone);
         for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
-            needles = needles.with_card(number);
+            people = people.with_card(number);
         }
     }
-    let scanner = Scanner::new(&needles);
+    // A bank may say in its log what words its own settings are translated to.
+    let (of_banks, of_hub) = (Scanner::new(&people), Scanner::new(&people.with_sealed_words()));
 
     let mut items = tables(&system, &Part::Aggregator).await;
     items.extend(tables(&system, &Part::Notifier).await);
@@ -45,18 +46,20 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     for name in HUB {
         items.push(Item::new(format!("metrics of {name}"), system.metrics(name).await));
     }
+    let mut logs_of_banks = Vec::new();
     for name in system.names().collect::<Vec<_>>() {
         let process = system.process(&name);
         let said = process.stdout() + &process.stderr();
         assert!(said.len() > 100, "{name} logs something");
-        items.push(Item::new(format!("log of {name}"), said));
+        let log = Item::new(format!("log of {name}"), said);
+        if HUB.contains(&name.as_str()) { &mut items } else { &mut logs_of_banks }.push(log);
     }
-    let findings = scanner.scan(&items);
+    let findings = [of_hub.scan(&items), of_banks.scan(&logs_of_banks)].concat();
     assert!(findings.is_empty(), "{} findings: {:#?}", findings.len(), &findings[..findings.len().min(20)]);
 
     // The same eyes see it where it belongs.
     let bank = Part::Connector(BANKS[0].parse().expect("an id"));
-    assert!(!scanner.scan(&tables(&system, &bank).await).is_empty(), "a bank's own tables hold it");
+    assert!(!of_hub.scan(&tables(&system, &bank).await).is_empty(), "a bank's own tables hold it");
     system.finish();
 }
 

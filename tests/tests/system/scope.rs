@@ -6,15 +6,15 @@ use std::time::Duration;
 use aggregator::store::{Clock as _, SystemClock};
 use cardquery::sample;
 use cardquery_tests::system::{Setup, System};
-use futures::StreamExt as _;
 use producer::wallet::Person;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use schemas::ids::BankId;
 
-const QUERIES: u32 = 200;
-const AT_A_TIME: usize = 8;
+const QUERIES: u32 = 80;
+/// Sent together, and dealt with before the next ones are sent.
+const TOGETHER: usize = 16;
 const SEED: u64 = 9;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -40,9 +40,10 @@ async fn whatever_banks_are_chosen_each_of_them_is_asked_once_and_no_other() {
         }
         queries.push(planned);
     }
-    let sent = futures::stream::iter(&queries).map(|planned| front.send(planned));
-    sent.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await;
-    system.settle().await;
+    for together in queries.chunks(TOGETHER) {
+        futures::future::join_all(together.iter().map(|planned| front.send(planned))).await;
+        system.settle().await;
+    }
 
     for (bank, queries) in chosen {
         let asked = system.records(&system.local.topics().request(&bank)).await;
