@@ -1,14 +1,16 @@
-//! One grant, shown by many at the same time.
+//! One grant, shown by many at the same time; and grants of strangers.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use aggregator::store::Store as _;
 use aggregator::store::contract::ManualClock;
-use cardquery_tests::hub_stage::{Stage, report_key};
-use cardquery_tests::stack::Stack;
+use aggregator::store::{PostgresStore, Store as _, Tx as _};
+use bytes::Bytes;
+use cardquery_tests::hub_stage::{Stage, TestHub, report_key};
+use cardquery_tests::stack::{Stack, TestDatabase};
 use plumbing::postgres::PostgresConfig;
-use schemas::ids::Nonce;
+use schemas::codes::Code;
+use schemas::ids::{Nonce, Reference};
 use schemas::view::{self, Grant};
 
 use crate::stand;
@@ -16,31 +18,50 @@ use crate::stand;
 const USES: usize = 1_000;
 const CONNECTIONS: u32 = 8;
 
+/// A hub with one report, and what a test of it needs.
+struct Views {
+    stage: Stage,
+    hub: TestHub<PostgresStore>,
+    reference: Reference,
+    _database: TestDatabase,
+}
+
+impl Views {
+    async fn start() -> Self {
+        let stage = Stage::start().await;
+        let database = Stack::get().database().await;
+        // A caller would not wait for a connection until it is the turn of the last one.
+        let config = PostgresConfig { acquire_timeout_ms: 120_000, ..PostgresConfig::new(database.url()) };
+        let pool = config.pool("aggregator.test", CONNECTIONS).expect("a pool");
+        let clock = Arc::new(ManualClock::new());
+        let store = stand::store(&pool, Arc::clone(&clock) as _).await;
+        let hub = stage.hub_on(store, clock, None, 1);
+        let reference = stage.reference(0);
+        hub.register(&reference, "subject", true).await;
+        Self { stage, hub, reference, _database: database }
+    }
+
+    async fn grant(&self, subject: &str) -> Bytes {
+        let now = self.hub.now().await;
+        let grant = Grant {
+            reference: self.reference.clone(),
+            subject: subject.to_owned(),
+            report_key: report_key(),
+            issued_at: now,
+            expires_at: now + Duration::from_secs(60),
+            nonce: Nonce([1; 16]),
+        };
+        view::grant(&grant, &self.stage.upstream_key())
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_uses_of_one_grant_at_once_are_one_event_one_leaf_and_the_same_bytes() {
-    let stage = Stage::start().await;
-    let database = Stack::get().database().await;
-    // A caller would not wait for a connection until it is the turn of the last one.
-    let config = PostgresConfig { acquire_timeout_ms: 120_000, ..PostgresConfig::new(database.url()) };
-    let pool = config.pool("aggregator.test", CONNECTIONS).expect("a pool");
-    let clock = Arc::new(ManualClock::new());
-    let store = stand::store(&pool, Arc::clone(&clock) as _).await;
-    let test_hub = stage.hub_on(store, clock, None, 1);
-    let (hub, reference, subject) = (&test_hub.hub, stage.reference(0), "subject");
-    test_hub.register(&reference, subject, true).await;
-    let now = test_hub.now().await;
-    let grant = Grant {
-        reference: reference.clone(),
-        subject: subject.to_owned(),
-        report_key: report_key(),
-        issued_at: now,
-        expires_at: now + Duration::from_secs(60),
-        nonce: Nonce([1; 16]),
-    };
-    let granted = view::grant(&grant, &stage.upstream_key());
+    let views = Views::start().await;
+    let (hub, granted) = (&views.hub.hub, views.grant("subject").await);
     let uses: Vec<_> = (0..USES)
         .map(|_| {
-            let (hub, reference, granted) = (Arc::clone(hub), reference.clone(), granted.clone());
+            let (hub, reference, granted) = (Arc::clone(hub), views.reference.clone(), granted.clone());
             tokio::spawn(async move { hub.view(&reference, granted).await })
         })
         .collect();
@@ -49,7 +70,28 @@ async fn a_thousand_uses_of_one_grant_at_once_are_one_event_one_leaf_and_the_sam
         shown.push(used.await.expect("no panic").expect("shown"));
     }
     assert!(shown.iter().all(|report| *report == shown[0]), "not the same bytes for all");
-    assert_eq!(hub.store.leaves(&reference).await.expect("read").len(), 1, "one leaf: it was viewed");
+    let leaves = hub.store.leaves(&views.reference).await.expect("read");
+    assert_eq!(leaves.len(), 1, "one leaf: it was viewed");
     assert_eq!(hub.store.outbox_depth().await.expect("read"), (1, 0), "one event: it was viewed");
-    stage.stop().await;
+    views.stage.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_does_not_wait_for_the_query_of_another_person() {
+    let views = Views::start().await;
+    let hub = &views.hub.hub;
+    let mut tx = hub.store.begin().await.expect("begun");
+    let held = tx.lock(&[views.reference.clone()].into()).await.expect("locked");
+    assert_eq!(held.len(), 1);
+    // Whoever waits for the lock is told an error after the server's limit.
+    let told = hub.view(&views.reference, views.grant("somebody else").await).await;
+    assert_eq!(told.expect_err("not theirs").code, Code::QUERY_NOT_FOUND);
+    let waits = tokio::spawn({
+        let (hub, reference, granted) =
+            (Arc::clone(hub), views.reference.clone(), views.grant("subject").await);
+        async move { hub.view(&reference, granted).await }
+    });
+    drop(tx);
+    waits.await.expect("no panic").expect("the person sees the report once nobody holds it");
+    views.stage.stop().await;
 }
