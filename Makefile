@@ -14,8 +14,10 @@ demo: ## Runs one query through the whole system in one process, and prints the 
 build: ## Builds every binary
 	cargo build --locked --workspace --bins
 
-test: build ## Runs every test; installs and starts the servers it needs, and stops them
-	@deploy/stack run --dir target/test-stack -- cargo test --locked --workspace --no-fail-fast
+test: build ## Runs every test, and checks that those of docs/PROMISES.md passed; installs and starts the servers it needs, and stops them
+	@tested=0; deploy/stack run --dir target/test-stack -- cargo test --locked --workspace --no-fail-fast \
+	  | tee target/test.log || tested=$$?; \
+	tests/promises-kept target/test.log || tested=1; exit $$tested
 
 run: build ## Runs the whole system on the local stack, which it starts; Ctrl-C stops the system
 	@deploy/stack up

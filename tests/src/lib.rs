@@ -8,6 +8,7 @@ pub mod attacker;
 pub mod backup;
 pub mod console_consumer;
 pub mod hub_process;
+pub mod hub_stage;
 pub mod java;
 pub mod kafka;
 pub mod logged_client;

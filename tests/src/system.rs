@@ -6,9 +6,12 @@
 
 mod asking;
 mod estate;
+mod front;
 mod joining;
 mod registry;
 mod remains;
+mod strangers;
+mod topics;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
@@ -26,7 +29,9 @@ use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 pub use self::asking::Asker;
+pub use self::front::{Answer, Front, Planned};
 use self::remains::Remains;
+pub use self::strangers::Stranger;
 use crate::console_consumer::{ConsoleRecord, console_records, java_properties};
 use crate::process::ChildProcess;
 
@@ -204,6 +209,17 @@ impl System {
     /// Says that a test makes so many dead letters, so that they do not fail it; fewer fail it too.
     pub fn expect_dead_letters(&mut self, count: i64) {
         self.expected_dead_letters = count;
+    }
+
+    /// What a process counts, as Prometheus reads it.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub async fn metrics(&self, name: &str) -> String {
+        let client = plumbing::http::client(None).expect("no file can be wrong");
+        let url = format!("http://{}/metrics", self.service(name).admin);
+        let response = client.get(url).send().await.expect("the process answers");
+        response.text().await.expect("a text")
     }
 
     /// What is left to do.

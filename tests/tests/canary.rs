@@ -139,6 +139,31 @@ fn logs_and_metrics_hold_no_pseudonym() {
     assert!(!scanner.scan(&corpus).is_empty(), "the hub's store and topics hold it");
 }
 
+/// The first address of the web in a text.
+fn web_address(text: &[u8]) -> Option<&'static str> {
+    let text = text.to_ascii_lowercase();
+    // Ciphertext holds every short run of bytes some day, and no long one.
+    let marks = ["http://", "https://", "http%3a", "https%3a"];
+    marks.into_iter().find(|mark| text.windows(mark.len()).any(|part| part == mark.as_bytes()))
+}
+
+#[test]
+fn no_message_to_anybody_holds_an_address_of_the_web() {
+    let run = shared();
+    let mut outgoing: Vec<Item> = run.records.iter().flat_map(record_items).collect();
+    outgoing.extend(run.documents.iter().cloned());
+    outgoing.extend(run.queries.iter().map(|query| Item::new("sms", query.sms.as_bytes())));
+    let answers = run.queries.iter().flat_map(|query| &query.report.banks);
+    outgoing.extend(answers.map(|bank| Item::new("what a device shows", format!("{bank:?}").into_bytes())));
+    for item in &outgoing {
+        assert_eq!(web_address(&item.bytes), None, "{}", item.name);
+    }
+    for query in &run.queries {
+        assert!(!query.sms.contains("://") && !query.sms.to_lowercase().contains("www."), "{}", query.sms);
+        assert_eq!(web_address(format!("{} HTTPS://a.example", query.sms).as_bytes()), Some("https://"));
+    }
+}
+
 /// One place of every sort.
 fn places(run: &Run) -> Vec<Item> {
     let corpus = run.corpus();

@@ -2,8 +2,6 @@
 
 #[path = "redis/script.rs"]
 mod script;
-#[path = "redis/stage.rs"]
-mod stage;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -16,6 +14,7 @@ use aggregator::domain::subject::SubjectKey;
 use aggregator::store::contract::ManualClock;
 use aggregator::store::{DayKeys, PostgresStore, Store};
 use cardquery::sample;
+use cardquery_tests::hub_stage::{Patience, Stage, TestHub};
 use cardquery_tests::redis_server::RedisServer;
 use cardquery_tests::stack::{Stack, TestDatabase};
 use jiff::tz::TimeZone;
@@ -31,7 +30,6 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use self::script::{BURST, Numbers, QUERIES, Step, furnish, play, script, shown};
-use self::stage::{Patience, Stage, TestHub};
 
 const SEEDS: [u64; 3] = [1, 2, 3];
 const CONNECTIONS: u32 = 16;

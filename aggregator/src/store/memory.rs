@@ -138,6 +138,11 @@ impl Store for MemoryStore {
         Ok(self.tables.lock().await.queries.get(reference).map(|row| row.query.clone()))
     }
 
+    async fn is_of(&self, reference: &Reference, subject: &str) -> StoreResult<bool> {
+        let tables = self.tables.lock().await;
+        Ok(tables.queries.get(reference).is_some_and(|row| row.query.subject == subject))
+    }
+
     async fn past_deadline(&self, deadline: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
         let tables = self.tables.lock().await;
         let mut due: Vec<&Query> = tables

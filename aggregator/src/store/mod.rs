@@ -215,6 +215,10 @@ pub trait Store: Send + Sync + 'static {
     /// A query, without locking it.
     fn query(&self, reference: &Reference) -> impl Future<Output = StoreResult<Option<Query>>> + Send;
 
+    /// Whether there is such a query, of this subject. It takes no lock, and the same work for another subject's query as
+    /// for none: the time of the answer must not tell them apart.
+    fn is_of(&self, reference: &Reference, subject: &str) -> impl Future<Output = StoreResult<bool>> + Send;
+
     /// Collecting queries whose deadline is at or before `deadline`, oldest first.
     fn past_deadline(
         &self,

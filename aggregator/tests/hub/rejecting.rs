@@ -6,7 +6,7 @@ use aggregator::domain::risk::Decision;
 use schemas::codes::Code;
 use schemas::ids::Digest;
 use schemas::time::UnixMillis;
-use schemas::wire::{Assurance, event_record::Message};
+use schemas::wire::{Assurance, Purpose, event_record::Message};
 
 use crate::parties::{Query, now};
 use crate::stand::{DAY, Hub, MAX_FACTOR_AGE, Stand, broker, message_id, with_long_windows};
@@ -125,4 +125,12 @@ async fn a_policy_that_is_replaced_counts_for_the_next_record() {
     hub.policy.replace(config.policy.policy().expect("a policy"));
     is_rejected(&stand, &hub, &Query::of(&["alpha"]), Code::REGION_NOT_OPEN).await;
     hub.stop().await;
+}
+
+#[test]
+fn a_query_for_no_purpose_or_another_one_is_rejected_before_any_bank_is_asked() {
+    with_long_windows(async |shared| {
+        let query = Query::but(&["alpha", "beta"], |query| query.terms.purpose = Purpose::Unspecified);
+        is_rejected(&shared.stand, &shared.hub, &query, Code::PURPOSE_NOT_ALLOWED).await;
+    });
 }

@@ -260,3 +260,7 @@ fn month(number: u32) -> Option<String> {
 fn day(number: u32) -> String {
     format!("{:04}-{:02}-{:02}", number / 10_000, number / 100 % 100, number % 100)
 }
+
+#[cfg(test)]
+#[path = "document_tests.rs"]
+mod tests;

@@ -3,7 +3,9 @@
 mod begin;
 mod contract;
 mod days;
+mod deadline;
 mod erasing;
 mod outbox;
 mod races;
 mod stand;
+mod views;

@@ -6,12 +6,11 @@ use std::time::Duration;
 use aggregator::handler::Refused;
 use aggregator::store::Store;
 use bytes::Bytes;
+use cardquery_tests::hub_stage::{Stage, TestHub, report_key};
 use schemas::codes::Code;
 use schemas::ids::{Digest, KeyId, Nonce};
 use schemas::keys::SigningKey;
 use schemas::view::{self, Grant};
-
-use super::stage::{Stage, TestHub, report_key};
 
 pub(crate) const QUERIES: u8 = 6;
 /// Those before this one have a report from the beginning.

@@ -1,10 +1,15 @@
-//! The whole system as processes on the stack, while its surroundings change: Redis goes, a bank comes, the hub is
-//! away, days pass.
+//! The whole system as processes on the stack: while its surroundings change (Redis goes, a bank comes, the hub is away,
+//! days pass), and under what people and strangers do to it.
 
+mod canary;
 mod downtime;
 mod erasing;
+mod ids;
 mod joining;
 mod redis;
+mod replaying;
+mod scope;
+mod withdrawing;
 
 use std::collections::BTreeMap;
 

@@ -71,6 +71,7 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         only_due_pairs_are_asked(&fresh().await).await?;
         asking_is_noted_with_the_next_batch(&fresh().await).await?;
         content_is_gone_when_it_is_dropped(&fresh().await).await?;
+        a_query_is_its_own_subjects_alone(&fresh().await).await?;
         a_grant_is_used_once_and_may_be_shown_again(&fresh().await).await?;
         a_refused_grant_counts_once_for_its_person_and_hour(&fresh().await).await?;
         many_grants_refused_at_once_get_a_number_each(Arc::new(fresh().await)).await?;
@@ -293,6 +294,14 @@ async fn content_is_gone_when_it_is_dropped<S: Store>(store: &S) -> StoreResult<
     assert_eq!(store.report(&query.reference).await?, None);
     assert_eq!(store.contact(&query.reference).await?, None);
     assert!(store.query(&query.reference).await?.is_some(), "the row itself stays");
+    Ok(())
+}
+
+async fn a_query_is_its_own_subjects_alone<S: Store>(store: &S) -> StoreResult<()> {
+    let query = registered(store, 1).await?;
+    assert!(store.is_of(&query.reference, &query.subject).await?);
+    assert!(!store.is_of(&query.reference, "somebody else").await?);
+    assert!(!store.is_of(&reference(), &query.subject).await?, "there is no such query");
     Ok(())
 }
 

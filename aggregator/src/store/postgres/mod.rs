@@ -82,6 +82,9 @@ const DUE_TO_ASK: &str = "
     JOIN pair USING (upstream, query_id)
     WHERE pair.ask_again_at <= $1";
 
+const IS_OF: &str =
+    "SELECT EXISTS (SELECT FROM query WHERE upstream = $1 AND query_id = $2 AND subject = $3)";
+
 const PROGRESS: &str =
     "SELECT topic, partition, next_offset, append_time FROM progress WHERE topic = ANY($1)";
 
@@ -168,6 +171,15 @@ impl Store for PostgresStore {
 
     async fn query(&self, reference: &Reference) -> StoreResult<Option<Query>> {
         read::one(&self.pool, reference).await
+    }
+
+    async fn is_of(&self, reference: &Reference, subject: &str) -> StoreResult<bool> {
+        let is_there = sqlx::query_scalar(IS_OF)
+            .bind(reference.upstream.as_str())
+            .bind(uuid(reference))
+            .bind(subject)
+            .fetch_one(&self.pool);
+        Ok(is_there.await?)
     }
 
     async fn past_deadline(&self, deadline: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {

@@ -36,14 +36,18 @@ const HOUR: Duration = Duration::from_secs(3_600);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A broker and the sample's registry; no service runs.
-pub(crate) struct Stage {
+pub struct Stage {
     world: World,
     registry: Fold<Registry>,
     lifecycle: Lifecycle,
 }
 
 impl Stage {
-    pub(crate) async fn start() -> Self {
+    /// Starts a broker in this process and follows its registry.
+    ///
+    /// # Panics
+    /// If they do not start.
+    pub async fn start() -> Self {
         let mut plan = Plan { aggregator: false, ..Plan::new() };
         plan.silent = sample::registry::sample().banks.iter().map(|bank| bank.id.clone()).collect();
         let world = World::start(&plan).await.expect("the world starts");
@@ -55,28 +59,39 @@ impl Stage {
         Self { registry: followed.expect("the registry is followed"), world, lifecycle }
     }
 
-    pub(crate) fn upstream_key(&self) -> SigningKey {
+    /// What the sample's upstream signs with.
+    #[must_use]
+    pub fn upstream_key(&self) -> SigningKey {
         sample::keys::signing(&PartyName::upstream(&self.world.upstream))
     }
 
     /// Settings of a whole aggregator on this broker.
-    pub(crate) fn aggregator_config(&self) -> Config {
+    ///
+    /// # Panics
+    /// If they are wrong.
+    #[must_use]
+    pub fn aggregator_config(&self) -> Config {
         self.world.aggregator_config(&Plan::new()).expect("settings")
     }
 
     /// A hub with an empty store in memory, whose upstreams may send `burst` requests at once.
-    pub(crate) fn hub(&self, redis: Option<(&str, Patience)>, burst: u32) -> TestHub<MemoryStore> {
+    #[must_use]
+    pub fn hub(&self, redis: Option<(&str, Patience)>, burst: u32) -> TestHub<MemoryStore> {
         let clock = Arc::new(ManualClock::new());
         self.hub_on(MemoryStore::new(Arc::clone(&clock) as _), clock, redis, burst)
     }
 
     /// A hub without Redis on the store and clock of another.
-    pub(crate) fn twin(&self, of: &TestHub<MemoryStore>) -> TestHub<MemoryStore> {
+    #[must_use]
+    pub fn twin(&self, of: &TestHub<MemoryStore>) -> TestHub<MemoryStore> {
         self.hub_on(of.hub.store.clone(), Arc::clone(&of.clock), None, 1)
     }
 
     /// A hub on any store.
-    pub(crate) fn hub_on<S: Store>(
+    ///
+    /// # Panics
+    /// If a client of the broker cannot be made.
+    pub fn hub_on<S: Store>(
         &self,
         store: S,
         clock: Arc<ManualClock>,
@@ -103,13 +118,18 @@ impl Stage {
     }
 
     /// Which of its queries a script means.
-    pub(crate) fn reference(&self, number: u8) -> Reference {
+    ///
+    /// # Panics
+    /// Never: the id is one.
+    #[must_use]
+    pub fn reference(&self, number: u8) -> Reference {
         // A UUID of version 7 with a time and a tail of its own.
         let id = format!("01999999-0000-7000-8000-0000000000{number:02x}");
         Reference { upstream: self.world.upstream.clone(), query: id.parse::<QueryId>().expect("an id") }
     }
 
-    pub(crate) async fn stop(self) {
+    /// Stops broker and registry.
+    pub async fn stop(self) {
         self.lifecycle.stop(PATIENCE).await;
         self.world.stop().await;
     }
@@ -117,7 +137,7 @@ impl Stage {
 
 /// How long a hub waits for Redis.
 #[derive(Clone, Copy)]
-pub(crate) enum Patience {
+pub enum Patience {
     /// Longer than a busy machine takes: a call that is not heard of was not made.
     Long,
     /// For a Redis that is away without a word.
@@ -139,24 +159,35 @@ fn connect(url: &str, patience: Patience) -> Redis {
     Redis::new(&RedisUrl::from(url), &config).expect("a URL")
 }
 
-pub(crate) fn window() -> Window {
+/// A window of 24 hours.
+#[must_use]
+pub fn window() -> Window {
     Window { length: 24 * HOUR, grace: Duration::from_secs(5), calendar: Calendar::Civil(TimeZone::UTC) }
 }
 
 /// One hub.
-pub(crate) struct TestHub<S> {
-    pub(crate) hub: Arc<Hub<S>>,
-    pub(crate) clock: Arc<ManualClock>,
+pub struct TestHub<S> {
+    /// What its HTTP interface calls.
+    pub hub: Arc<Hub<S>>,
+    /// Its store's clock.
+    pub clock: Arc<ManualClock>,
     upstream_key: SigningKey,
 }
 
 impl<S: Store> TestHub<S> {
-    pub(crate) async fn now(&self) -> UnixMillis {
+    /// Its store's time.
+    ///
+    /// # Panics
+    /// If the store does not answer.
+    pub async fn now(&self) -> UnixMillis {
         self.hub.store.now().await.expect("a clock")
     }
 
     /// Registers a query of `subject` with two banks, open or with a report.
-    pub(crate) async fn register(&self, reference: &Reference, subject: &str, is_final: bool) {
+    ///
+    /// # Panics
+    /// If the hub does not do it.
+    pub async fn register(&self, reference: &Reference, subject: &str, is_final: bool) {
         let now = self.now().await;
         let banks: Vec<BankId> =
             sample::registry::sample().banks.into_iter().take(2).map(|bank| bank.id).collect();
@@ -191,7 +222,10 @@ impl<S: Store> TestHub<S> {
     }
 
     /// Withdraws a query as the upstream does, by a record of its topic.
-    pub(crate) async fn withdraw(&self, reference: &Reference) {
+    ///
+    /// # Panics
+    /// If the hub does not do it.
+    pub async fn withdraw(&self, reference: &Reference) {
         let now = self.now().await;
         let revoked = submission::revoke(reference, now, &self.upstream_key);
         let message = Some(query_record::Message::Revoked(revoked));
@@ -211,7 +245,10 @@ impl<S: Store> TestHub<S> {
     }
 
     /// Sweeps until no query is open whose deadline has passed, and none stays whose day is over.
-    pub(crate) async fn sweep(&self) {
+    ///
+    /// # Panics
+    /// If the hub does not do it.
+    pub async fn sweep(&self) {
         let token = CancellationToken::new();
         let sweeper = Sweeper::new(Arc::clone(&self.hub)).run(Duration::from_millis(10), token.clone());
         let overdue = async {
@@ -230,6 +267,8 @@ impl<S: Store> TestHub<S> {
     }
 }
 
-pub(crate) fn report_key() -> KeyId {
+/// The report key of every query that is registered here.
+#[must_use]
+pub fn report_key() -> KeyId {
     KeyId([7; 16])
 }
