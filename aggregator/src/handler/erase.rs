@@ -29,7 +29,8 @@ impl<S: Store> Hub<S> {
         let now = self.store.now().await?;
         let today = self.window.calendar.day(now);
         self.store.erase_through(today).await?;
-        self.store.erase_content().await?;
+        // A day that cannot be erased yet keeps back no other.
+        let destroyed = self.store.erase_content().await;
         self.end_erased_queries(now).await?;
         for day in self.store.erased_days().await? {
             let receipt = erasure::sign(&receipt(&day, self.store.now().await?), &self.key);
@@ -44,7 +45,7 @@ impl<S: Store> Hub<S> {
                 break;
             }
         }
-        Ok(())
+        destroyed
     }
 
     async fn end_erased_queries(&self, now: UnixMillis) -> StoreResult<()> {

@@ -157,18 +157,21 @@ impl DayKeys {
         if let Some(key) = self.read().get(&day) {
             return Ok(Arc::clone(key));
         }
-        let raw = key_file::read("erasure.key_dir", &self.path(day));
-        let key = Arc::new(DayKey::new(&*raw.map_err(|error| DayKeyError::File(day, error))?));
+        let key = Arc::new(self.load(day)?);
         Ok(Arc::clone(self.read().entry(day).or_insert(key)))
     }
 
-    /// The key of `day`, which the database names `id`.
+    fn load(&self, day: Date) -> Result<DayKey, DayKeyError> {
+        let raw = key_file::read("erasure.key_dir", &self.path(day));
+        Ok(DayKey::new(&*raw.map_err(|error| DayKeyError::File(day, error))?))
+    }
+
+    /// Looks whether the file of `day` still holds the key that the database names `id`, whatever was read of it before.
     ///
     /// # Errors
     /// [`DayKeyError::File`], [`DayKeyError::Other`].
-    pub(super) fn expect(&self, day: Date, id: Digest) -> Result<Arc<DayKey>, DayKeyError> {
-        let key = self.get(day)?;
-        if key.id == id { Ok(key) } else { Err(DayKeyError::Other(self.path(day), day)) }
+    pub(super) fn expect(&self, day: Date, id: Digest) -> Result<(), DayKeyError> {
+        if self.load(day)?.id == id { Ok(()) } else { Err(DayKeyError::Other(self.path(day), day)) }
     }
 
     /// Makes the key of a day that the database does not know yet, and returns its id. A file that is there already is of
@@ -333,11 +336,12 @@ mod tests {
         let keys = DayKeys::open(folder.path()).expect("a directory");
         let id = keys.create(DAY).expect("made");
         assert_eq!(keys.create(DAY).expect("there"), id);
-        assert!(keys.expect(DAY, id).is_ok());
+        keys.expect(DAY, id).expect("it is that one");
         let other = keys.expect(DAY, Digest::of(b"another key")).expect_err("not this one");
         assert_eq!(other.exit(), Exit::BadData);
-        let missing = keys.get(jiff::civil::date(2026, 12, 2)).expect_err("no file");
-        assert!(missing.to_string().contains("2026-12-02"), "{missing}");
+        fs::remove_file(folder.path().join("2026-12-01.key")).expect("removed");
+        let missing = keys.expect(DAY, id).expect_err("no file, although it was read before");
+        assert!(missing.to_string().contains("2026-12-01"), "{missing}");
         assert_eq!(missing.exit(), Exit::NoInput);
     }
 

@@ -158,9 +158,11 @@ impl PostgresStore {
         }
         let Some(mut alone) = alone(&self.pool).await? else { return Ok(()) };
         let done = async {
-            detach(&mut alone).await?;
+            // A table that is still read keeps back its own day alone.
+            let detached = detach(&mut alone).await;
             self.drop_detached(&mut alone).await?;
-            self.destroy_keys(&mut alone).await
+            self.destroy_keys(&mut alone).await?;
+            detached
         };
         let done = done.await;
         // Whether it was said or not: with the connection goes its lock.
