@@ -42,8 +42,9 @@ async fn ten_thousand_guessed_and_foreign_ids_are_told_the_same_to_the_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_thousand_uses_of_one_grant_by_http_are_one_view_and_the_same_bytes() {
-    const USES: usize = 1_000;
+async fn two_hundred_uses_of_one_grant_by_http_are_one_view_and_the_same_bytes() {
+    // As many as a busy machine serves within the two minutes of a grant.
+    const USES: usize = 200;
     let mut system = System::start(Setup { banks: ["anhe"].into(), ..Setup::default() }).await;
     let front = system.front();
     let person = &sample::core::people()[0];
@@ -59,7 +60,8 @@ async fn a_thousand_uses_of_one_grant_by_http_are_one_view_and_the_same_bytes() 
     let grant = front.grant(reference.query, &request.subject, key, SystemClock.now());
     let uses = futures::stream::iter(0..USES).map(|_| front.view(reference.query, grant.clone()));
     let shown: Vec<Answer> = uses.buffer_unordered(AT_A_TIME).collect().await;
-    assert_eq!(shown[0].status, 200, "{:?}", shown[0]);
+    let refused = shown.iter().filter(|answer| answer.status != 200).map(Answer::code);
+    assert_eq!(refused.collect::<Vec<_>>(), [""; 0]);
     assert!(shown.iter().all(|answer| *answer == shown[0]), "not the same bytes for all");
     system.settle().await;
     let events = system.records(&system.local.topics().event(&reference.upstream)).await;
