@@ -26,8 +26,17 @@ async fn ten_thousand_guessed_and_foreign_ids_are_told_the_same_to_the_byte() {
     assert!(asked.len() >= 10_000);
     asked.shuffle(&mut StdRng::seed_from_u64(1));
     let front = system.front();
-    let told =
-        futures::stream::iter(asked).map(async |(stranger, id)| (stranger, stranger.asks(&front, id).await));
+    let told = futures::stream::iter(asked).map(async |(stranger, id)| {
+        let mut answer = stranger.asks(&front, id).await;
+        // What a busy machine does not do in time says nothing of the id; what is always an error is told apart.
+        for _ in 0..3 {
+            if answer.status < 500 {
+                break;
+            }
+            answer = stranger.asks(&front, id).await;
+        }
+        (stranger, answer)
+    });
     let mut answers: BTreeMap<Answer, BTreeMap<Stranger, usize>> = BTreeMap::new();
     for (stranger, answer) in told.buffer_unordered(AT_A_TIME).collect::<Vec<_>>().await {
         *answers.entry(answer).or_default().entry(stranger).or_default() += 1;
