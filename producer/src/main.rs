@@ -30,6 +30,10 @@ impl cli::Service for Producer {
         &config.admin
     }
 
+    fn openapi() -> Option<&'static str> {
+        Some(producer::openapi_document())
+    }
+
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
         producer::start(config, secrets, lifecycle).await.map_err(|error| error.exit().because(error))?;

@@ -9,3 +9,4 @@ mod refused_entries;
 mod registry;
 mod stand;
 mod starting;
+mod texts;
