@@ -30,10 +30,10 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Seconds after which the same request may be answered otherwise; also said by the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_seconds: Option<u64>,
+    pub retry_after_seconds: Option<u32>,
     /// What a wallet shows, where a person can meet the code; in a language that the caller of the producer accepts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub person: Option<ForPerson>,
+    pub person: Option<Box<ForPerson>>,
 }
 
 impl Problem {
@@ -58,13 +58,13 @@ impl Problem {
     /// With the words for the person, if a person can meet its code.
     pub fn in_language(self, language: Language) -> Self {
         let code = Code::ALL.iter().copied().find(|code| code.as_str() == self.code);
-        Self { person: code.and_then(|code| ForPerson::of(code, language)), ..self }
+        Self { person: code.and_then(|code| ForPerson::of(code, language)).map(Box::new), ..self }
     }
 
     /// With the time to wait, in whole seconds and never too short.
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Self { retry_after_seconds: Some(whole), ..self }
+        Self { retry_after_seconds: Some(u32::try_from(whole).unwrap_or(u32::MAX)), ..self }
     }
 }
 

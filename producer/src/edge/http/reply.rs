@@ -12,7 +12,7 @@ use schemas::http::{PROBLEM_JSON, Problem};
 use super::language;
 
 /// Seconds after which to try again when something is away.
-const RETRY_SECONDS: u64 = 5;
+const RETRY_SECONDS: u32 = 5;
 
 /// A request that ends with a problem document. [`finish`] writes the document.
 #[derive(Clone, Debug)]
