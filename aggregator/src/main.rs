@@ -22,6 +22,10 @@ impl cli::Service for Aggregator {
         &config.admin
     }
 
+    fn openapi() -> Option<&'static str> {
+        Some(aggregator::edge::api::document())
+    }
+
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<InForce<Policy>, Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
         let running = aggregator::start(config, secrets, lifecycle)

@@ -18,7 +18,7 @@ const SOURCE: &str = r#"
     customer_statement = "SELECT 1"
     cards_statement = "SELECT 1"
     customer = { name = "a", phone = "b" }
-    cards = { pan = "c", kind = "d", status = "e" }
+    cards = { pan = "c", kind = "d", status = "e", last_active = "f" }
     dormancy = { rule_id = "R18M", inactive_months = 18 }
     values.kind = { D = "DEBIT", d = "CREDIT", "0.1" = "PREPAID" }
     values.status = { "0" = "NORMAL", "2" = "DORMANT" }
@@ -95,6 +95,19 @@ fn a_source_that_cannot_be_read_safely_is_refused() {
         sql.dormancy = Some(DormancyConfig { rule_id: "R".repeat(17), inactive_months: None });
     };
     assert!(faults(long).contains("rule_id"));
+    assert!(faults(|sql| sql.cards.last_active = None).contains("R18M needs the column `cards.last_active`"));
+    let published = |sql: &mut SqlConfig| {
+        sql.dormancy = Some(DormancyConfig { rule_id: "CIB-2025-10".into(), inactive_months: None });
+    };
+    assert_eq!(
+        faults(published),
+        "dormancy.rule_id: CIB-2025-10 needs the column `cards.balance_fen`\n\
+         dormancy.rule_id: CIB-2025-10 needs the column `cards.features`"
+    );
+    let with_own_limit = |sql: &mut SqlConfig| {
+        sql.dormancy = Some(DormancyConfig { rule_id: "CIB-2025-10".into(), inactive_months: Some(18) });
+    };
+    assert!(faults(with_own_limit).contains("has its own limits"));
     for wrong in ["\"ATM\"", "\"UNSPECIFIED\""] {
         assert!(
             toml::from_str::<SourceConfig>(&SOURCE.replace("\"CREDIT\"]", &format!("{wrong}]"))).is_err()

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bank_connector::config::{Config, SourceConfig, SqlConfig};
+use bank_connector::config::{Config, DormancyConfig, SourceConfig, SqlConfig};
 use bank_connector::domain::answer::{Looked, answer};
+use bank_connector::domain::dormancy::Feature;
 use bank_connector::domain::found::{Defect, Found};
 use bank_connector::domain::identity::Identity;
 use bank_connector::domain::pan::check_digit;
 use bank_connector::source::several::{Part, Several};
 use bank_connector::source::sql::SqlSource;
 use bank_connector::source::{CardSource, SourceError};
+use prost::Message;
 use schemas::time::UnixMillis;
 use schemas::wire::{self, AnswerKind, CardKind, CardStatus, DocumentType, MissingSource};
 use sqlx::sqlite::SqliteConnectOptions;
@@ -137,6 +139,75 @@ async fn what_a_column_says_about_the_customer_decides() {
         let bank = Bank::with(&[format!("INSERT INTO k VALUES ('{NUMBER}', {row});"), card(1)]).await;
         let found = bank.source(|_| {}).look_up(&identity()).await.expect("answers");
         assert_eq!(said(&found).kind(), kind, "{row}");
+    }
+}
+
+/// A reason would warn whoever is being looked into: every code that withholds makes the same bytes before the seal.
+#[tokio::test]
+async fn a_reply_that_is_withheld_has_the_same_bytes_whatever_the_banks_reason_is() {
+    let mut replies = BTreeSet::new();
+    for (reason, cards) in [("AML-7", 1), ("court order 12/3", 1), ("divorce", 2), ("1", 0), ("AML-7", 3)] {
+        let row = format!("INSERT INTO k VALUES ('{NUMBER}', '王小明', 13800000001, 'nie', 1, '{reason}');");
+        let rows: Vec<_> = [row].into_iter().chain((1..=cards).map(card)).collect();
+        let bank = Bank::with(&rows).await;
+        let said = said(&bank.source(|_| {}).look_up(&identity()).await.expect("answers"));
+        assert_eq!(said.kind(), AnswerKind::Withheld, "{reason}");
+        replies.insert(said.encode_to_vec());
+    }
+    assert_eq!(replies.len(), 1);
+}
+
+#[tokio::test]
+async fn a_card_that_is_withheld_has_the_same_bytes_whatever_the_banks_reason_is() {
+    let mut replies = BTreeSet::new();
+    for (reason, last_active, balance) in [("AML", 201_901, 0), ("court", 202_611, 99), ("AML", 202_611, -7)]
+    {
+        let row = format!("INSERT INTO c VALUES ('{NUMBER}', '{}', 2, '{reason}', 'DC01', 202407);", pan(1));
+        let bank = Bank::with(&[customer(), row]).await;
+        let source = bank.source(|sql| {
+            let used = format!(
+                "SELECT *, {last_active} AS used, {balance} AS fen, '' AS extra FROM c WHERE id = $1"
+            );
+            sql.cards_statement = used;
+            sql.cards.last_active = Some("used".into());
+            sql.cards.balance_fen = Some("fen".into());
+            sql.cards.features = Some("extra".into());
+            for reason in ["AML", "court"] {
+                sql.values.status.insert(reason.into(), CardStatus::Withheld);
+            }
+        });
+        let said = said(&source.look_up(&identity()).await.expect("answers"));
+        assert_eq!(said.cards.iter().map(|card| card.status()).collect::<Vec<_>>(), [CardStatus::Withheld]);
+        replies.insert(said.encode_to_vec());
+    }
+    assert_eq!(replies.len(), 1);
+}
+
+#[tokio::test]
+async fn a_published_rule_is_judged_by_what_the_columns_say() {
+    for (used, fen, extra, status) in [
+        ("'2025-11-24'", "1000", "NULL", CardStatus::Dormant),
+        ("'2025-11-25'", "1000", "NULL", CardStatus::Normal),
+        ("202510", "'1000'", "'x, y'", CardStatus::Dormant),
+        ("202511", "1000", "NULL", CardStatus::Normal),
+        ("'2025-11-24'", "1001", "NULL", CardStatus::Normal),
+        ("'2025-11-24'", "NULL", "NULL", CardStatus::Normal),
+        ("'2025-11-24'", "0", "'x,SB'", CardStatus::Normal),
+    ] {
+        let bank = Bank::with(&[customer(), card(1)]).await;
+        let source = bank.source(|sql| {
+            sql.cards_statement =
+                format!("SELECT *, {used} AS used, {fen} AS fen, {extra} AS extra FROM c WHERE id = $1");
+            sql.cards.last_active = Some("used".into());
+            sql.cards.balance_fen = Some("fen".into());
+            sql.cards.features = Some("extra".into());
+            sql.values.features.insert("SB".into(), Feature::SocialSecurity);
+            sql.dormancy = Some(DormancyConfig { rule_id: "CIB-2025-10".into(), inactive_months: None });
+        });
+        let said = said(&source.look_up(&identity()).await.expect("answers"));
+        let named = said.cards[0].dormancy.as_ref().map(|evidence| evidence.rule_id.as_str());
+        assert_eq!(said.cards[0].status(), status, "{used} {fen} {extra}");
+        assert_eq!(named, (status == CardStatus::Dormant).then_some("CIB-2025-10"));
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `config check` | prints every mistake of the settings, or what was checked; asks no server |
 //! | `config explain <key>` | the value, and every layer that set it |
 //! | `config show` | what is in force, as TOML |
+//! | `openapi` | the document of its HTTP interface, where it has one for others |
 //!
 //! No secret is printed by any of them.
 
@@ -42,6 +43,11 @@ pub trait Service {
     /// Where its admin listener listens.
     fn admin(config: &Self::Config) -> &AdminConfig;
 
+    /// The OpenAPI document of its interface, if it has one for others.
+    fn openapi() -> Option<&'static str> {
+        None
+    }
+
     /// Starts it with settings that break no rule; returns when it does its work. When a signal to stop comes before
     /// that, the future is dropped.
     fn start(
@@ -75,7 +81,11 @@ enum Command {
     /// Looks at the settings; starts nothing.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Prints the OpenAPI document of its HTTP interface.
+    Openapi,
 }
+
+const OPENAPI: &str = "openapi";
 
 #[derive(Subcommand)]
 enum ConfigCommand {
@@ -133,10 +143,15 @@ fn assignment(text: &str) -> Result<(String, String), String> {
 pub async fn serve<S: Service>() -> ExitCode {
     let name = <S::Config as Settings>::SERVICE;
     let command = Line::<S::Flags>::command().name(name).about(S::ABOUT);
+    let command = command.mut_subcommand(OPENAPI, |command| command.hide(S::openapi().is_none()));
     let line = command.try_get_matches().and_then(|matches| Line::<S::Flags>::from_arg_matches(&matches));
     end(name, line, async |line| match &line.command {
         None => run::<S>(&line).await,
         Some(Command::Config(command)) => look::<S>(&line, command).map(|()| ExitCode::SUCCESS),
+        Some(Command::Openapi) => {
+            let none = || Exit::Usage.because("this service has no HTTP interface for others".to_owned());
+            print(S::openapi().ok_or_else(none)?).map(|()| ExitCode::SUCCESS)
+        }
     })
     .await
 }
@@ -238,6 +253,10 @@ fn look<S: Service>(line: &Line<S::Flags>, command: &ConfigCommand) -> Result<()
             .ok_or_else(|| Exit::BadData.because(format!("{key}: no layer sets such a key")))?,
         ConfigCommand::Show => effective.show(),
     };
+    print(&text)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|error| Exit::Software.because(error))
 }
 

@@ -38,6 +38,11 @@ pub use domain::request::{Consent, SubmitRequest};
 pub use handler::{Intake, StartError, Submitted};
 pub use texts::{ConsentText, consent_texts};
 
+/// The OpenAPI document of the interface for the wallet's back end, as JSON.
+pub fn openapi_document() -> &'static str {
+    edge::http::document()
+}
+
 /// The service, ready to be used. It ends with its lifecycle.
 #[derive(Clone)]
 pub struct Running {

@@ -32,6 +32,10 @@ impl cli::Service for Producer {
         &config.admin
     }
 
+    fn openapi() -> Option<&'static str> {
+        Some(producer::openapi_document())
+    }
+
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<Arc<Intake>, Failure> {
         let secrets = Secrets::load(&config).map_err(|error| error.exit().because(error))?;
         let running =

@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::codes::Code;
+use crate::texts::ForPerson;
+use crate::wire::Language;
 
 /// Media type of a problem document.
 pub const PROBLEM_JSON: &str = "application/problem+json";
@@ -13,6 +15,7 @@ pub const PROTOBUF: &str = "application/protobuf";
 
 /// A problem document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Problem {
     /// `urn:cardquery:problem:<code>`.
     pub r#type: String,
@@ -27,7 +30,10 @@ pub struct Problem {
     pub detail: Option<String>,
     /// Seconds after which the same request may be answered otherwise; also said by the header `Retry-After`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub retry_after_seconds: Option<u64>,
+    pub retry_after_seconds: Option<u32>,
+    /// What a wallet shows, where a person can meet the code; in a language that the caller of the producer accepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub person: Option<Box<ForPerson>>,
 }
 
 impl Problem {
@@ -40,6 +46,7 @@ impl Problem {
             code: code.to_string(),
             detail: None,
             retry_after_seconds: None,
+            person: None,
         }
     }
 
@@ -48,15 +55,22 @@ impl Problem {
         Self { detail: Some(detail.into()), ..self }
     }
 
+    /// With the words for the person, if a person can meet its code.
+    pub fn in_language(self, language: Language) -> Self {
+        let code = Code::ALL.iter().copied().find(|code| code.as_str() == self.code);
+        Self { person: code.and_then(|code| ForPerson::of(code, language)).map(Box::new), ..self }
+    }
+
     /// With the time to wait, in whole seconds and never too short.
     pub fn with_retry_after(self, wait: Duration) -> Self {
         let whole = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Self { retry_after_seconds: Some(whole), ..self }
+        Self { retry_after_seconds: Some(u32::try_from(whole).unwrap_or(u32::MAX)), ..self }
     }
 }
 
 /// Status of a query as the hub knows it: `GET /v1/upstreams/{upstream}/queries/{id}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct QueryStatus {
     /// The query's id.
     pub query_id: String,
@@ -87,6 +101,7 @@ pub struct QueryStatus {
 
 /// When a held query may be released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct HoldStatus {
     /// Earliest append time of a release.
     pub release_from: String,

@@ -7,6 +7,7 @@
 //! | the messages themselves | `proto/cardquery/v1/*.proto`, generated into [`wire`] |
 //! | which topic carries what, for how long, and who may touch it | [`topics`], [`acls`] |
 //! | what a code such as `REGION_NOT_OPEN` means | [`codes`] |
+//! | what a person reads about every code that they can meet | [`texts`] |
 //! | how a query is sealed and signed, and checked again | [`submission`], [`rules`] |
 //! | how a bank is asked and answers | [`request`], [`reply`], [`batch`] |
 //! | how a device opens its report | [`report`] |
@@ -24,6 +25,8 @@ pub mod ids;
 pub mod keys;
 pub mod merkle;
 pub mod notice;
+#[cfg(feature = "openapi")]
+pub mod openapi;
 pub mod redact;
 pub mod registry;
 pub mod reply;
@@ -33,6 +36,7 @@ pub mod rules;
 pub mod seal;
 pub mod sign;
 pub mod submission;
+pub mod texts;
 pub mod time;
 pub mod topics;
 pub mod view;

@@ -1,5 +1,7 @@
 //! The hub's own HTTP interface, for producers: status and reports. No card and no identity passes here in the clear.
 
+mod openapi;
+
 use std::sync::Arc;
 
 use axum::extract::rejection::{BytesRejection, PathRejection};
@@ -13,18 +15,26 @@ use plumbing::http::Peer;
 use schemas::codes::Code;
 use schemas::http::{PROBLEM_JSON, PROTOBUF, Problem, QueryStatus};
 use schemas::ids::Reference;
+use schemas::openapi::Encoded;
 
+pub use self::openapi::document;
 use crate::handler::{Hub, Refused};
 use crate::store::Store;
 
 /// Bytes of a grant at most: it has fixed fields.
 const MAX_GRANT: usize = 4 * 1024;
 
+/// Every address; the documentation has the same ones.
+const QUERY: &str = "/v1/upstreams/{upstream}/queries/{id}";
+const REPORT: &str = "/v1/upstreams/{upstream}/queries/{id}/report";
+const OPENAPI: &str = "/openapi.json";
+
 /// The routes.
 pub fn router<S: Store>(hub: Arc<Hub<S>>) -> Router {
     Router::new()
-        .route("/v1/upstreams/{upstream}/queries/{id}", get(status::<S>))
-        .route("/v1/upstreams/{upstream}/queries/{id}/report", post(report::<S>))
+        .route(QUERY, get(status::<S>))
+        .route(REPORT, post(report::<S>))
+        .route(OPENAPI, get(openapi_document))
         .fallback(async || Refusal(Code::ROUTE_UNKNOWN.into()))
         .method_not_allowed_fallback(async || Refusal(Code::METHOD_NOT_ALLOWED.into()))
         .layer(DefaultBodyLimit::max(MAX_GRANT))
@@ -70,6 +80,12 @@ fn reference(names: Names, peer: &Peer) -> Result<Reference, Refusal> {
     Ok(reference)
 }
 
+/// The status of a query.
+#[utoipa::path(
+    get, path = QUERY, tag = "queries",
+    params(openapi::QueryPath),
+    responses((status = 200, description = "The status.", body = QueryStatus), openapi::StatusProblems),
+)]
 async fn status<S: Store>(
     State(hub): State<Arc<Hub<S>>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -80,6 +96,19 @@ async fn status<S: Store>(
     Ok(Json(hub.status(&reference).await?))
 }
 
+/// Presents a view grant and gets the sealed report.
+///
+/// The body is an encoded `GrantedView`, the answer an encoded `Report` (`schemas/proto/cardquery/v1/report.proto`).
+#[utoipa::path(
+    post, path = REPORT, tag = "queries",
+    params(openapi::QueryPath),
+    request_body(content = Encoded, content_type = "application/protobuf"),
+    responses(
+        (status = 200, description = "The report; only the device can open it.", body = Encoded,
+         content_type = "application/protobuf"),
+        openapi::ReportProblems,
+    ),
+)]
 async fn report<S: Store>(
     State(hub): State<Arc<Hub<S>>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
@@ -91,6 +120,11 @@ async fn report<S: Store>(
     let granted = granted.map_err(|_| Code::BODY_TOO_LARGE)?;
     let report = hub.view(&reference, granted).await?;
     Ok(([(header::CONTENT_TYPE, PROTOBUF), (header::CACHE_CONTROL, "no-store")], report).into_response())
+}
+
+/// This interface as an OpenAPI document.
+async fn openapi_document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], document()).into_response()
 }
 
 #[cfg(test)]

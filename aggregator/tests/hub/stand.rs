@@ -615,7 +615,7 @@ impl Hub {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u32>,
     pub(crate) media: String,
     pub(crate) body: Bytes,
 }

@@ -13,9 +13,10 @@ use schemas::wire::{AccountClass, CardKind, CardStatus, DocumentType, NextAction
 use zeroize::Zeroizing;
 
 use super::*;
-use crate::domain::card::{Card, DormancyRule, MAX_CODE};
+use crate::domain::card::{Card, MAX_CODE};
+use crate::domain::dormancy::{Case, Feature, Idle, Rule};
 use crate::domain::found::Customer;
-use crate::domain::month::Month;
+use crate::domain::month::{Month, latest_day};
 use crate::domain::pan::{Pan, check_digit};
 
 const NOW: UnixMillis = UnixMillis(1_790_000_012_345);
@@ -54,7 +55,9 @@ fn card(n: u32) -> Card {
         product_code: "DC01".into(),
         status: CardStatus::Normal,
         opened: Month::parse("2016-07"),
-        last_active: Month::parse("2026-08"),
+        last_active: latest_day("2026-08"),
+        balance_fen: None,
+        features: None,
         dormancy: None,
     }
 }
@@ -124,15 +127,20 @@ fn a_card_is_shown_masked_and_with_codes_only() {
 
 #[test]
 fn a_dormant_card_carries_its_evidence_and_the_way_out() {
-    let rule = |months| Some(Arc::new(DormancyRule { id: "R18M".into(), inactive_months: months }));
+    let case =
+        |months| Case { kinds: [CardKind::Debit].into(), idle: Idle::Months(months), balance_fen: None };
+    let rule = |months: Option<u16>| {
+        let cases = months.map(case).into_iter().collect();
+        Some(Arc::new(Rule { id: "R18M".into(), cases, ..Rule::default() }))
+    };
     let of = |status, last_active: &str, dormancy| {
-        let card = Card { status, last_active: Month::parse(last_active), dormancy, ..card(1) };
+        let card = Card { status, last_active: latest_day(last_active), dormancy, ..card(1) };
         card.masked(TODAY)
     };
     let expected = |month| {
         Some(wire::Dormancy { rule_id: "R18M".into(), last_active_month: month, as_of_day: 20_260_921 })
     };
-    // By the rule: 18 whole months between 2025-02 and 2026-09, 17 after 2025-03.
+    // By the rule: 18 months after the last day of 2025-02 are over on 2026-09-21, those after 2025-03 are not.
     let by_rule = of(CardStatus::Normal, "2025-02", rule(Some(18)));
     assert_eq!((by_rule.status(), by_rule.dormancy), (CardStatus::Dormant, expected(202_502)));
     assert_eq!(by_rule.next_actions[..2], [NextAction::Reactivate as i32, NextAction::Close as i32]);
@@ -148,13 +156,56 @@ fn a_dormant_card_carries_its_evidence_and_the_way_out() {
 }
 
 #[test]
+fn the_regulators_rule_is_judged_beside_the_banks_and_for_a_withheld_card_not_at_all() {
+    let of = |status, balance_fen, last_active: &str| {
+        let last_active = latest_day(last_active);
+        let features = Some(BTreeSet::new());
+        let card = Card { kind: CardKind::Credit, status, last_active, balance_fen, features, ..card(1) };
+        card.masked(TODAY)
+    };
+    let unused = of(CardStatus::Normal, Some(0), "2025-03-20");
+    assert_eq!(
+        (unused.status(), unused.dormancy.is_none()),
+        (CardStatus::Normal, true),
+        "the bank has no rule"
+    );
+    assert_eq!(unused.regulator_dormancy(), wire::RegulatorDormancy::Dormant);
+    for (status, balance, last_active, said) in [
+        (CardStatus::Dormant, Some(0), "2025-03-21", wire::RegulatorDormancy::NotDormant),
+        (CardStatus::Normal, Some(1), "2025-03-20", wire::RegulatorDormancy::NotDormant),
+        (CardStatus::Normal, None, "2025-03-20", wire::RegulatorDormancy::Unspecified),
+        (CardStatus::Withheld, Some(0), "2020-01-01", wire::RegulatorDormancy::Unspecified),
+        (CardStatus::Locked, Some(0), "2020-01-01", wire::RegulatorDormancy::Unspecified),
+    ] {
+        let card = of(status, balance, last_active);
+        assert_eq!(card.regulator_dormancy(), said, "{status:?} {balance:?} {last_active}");
+    }
+}
+
+#[test]
+fn what_is_on_a_card_and_hangs_on_it_does_not_leave_the_bank() {
+    let rule = crate::domain::dormancy::published_as("CIB-2025-10").map(|rule| Arc::new(rule.clone()));
+    let of = |balance_fen: i64, features: &[Feature]| {
+        let features = Some(features.iter().copied().collect());
+        let last_active = latest_day("2026-08-01");
+        let card =
+            Card { balance_fen: Some(balance_fen), features, last_active, dormancy: rule.clone(), ..card(1) };
+        card.masked(TODAY).encode_to_vec()
+    };
+    assert_eq!(of(0, &[]), of(987_654_321, &[Feature::SocialSecurity, Feature::LinkedLoan]));
+}
+
+#[test]
 fn too_many_cards_are_cut_to_what_fits_the_seal_and_their_source_is_marked() {
     let largest = |n| Card {
         product_code: "P".repeat(MAX_CODE),
         kind: CardKind::Credit,
         account_class: AccountClass::Iii,
         status: CardStatus::Dormant,
-        dormancy: Some(Arc::new(DormancyRule { id: "R".repeat(MAX_CODE), inactive_months: None })),
+        last_active: Some(TODAY),
+        balance_fen: Some(1),
+        features: Some([].into()),
+        dormancy: Some(Arc::new(Rule { id: "R".repeat(MAX_CODE), ..Rule::default() })),
         ..card(n)
     };
     let cards = (0..120).map(largest).collect();

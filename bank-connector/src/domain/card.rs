@@ -1,25 +1,18 @@
 //! One card of a bank, and the record of it that goes under the seal.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use jiff::civil::Date;
-use schemas::wire::{self, AccountClass, CardKind, CardStatus, MissingSource, NextAction};
+use schemas::wire::{self, AccountClass, CardKind, CardStatus, MissingSource, NextAction, RegulatorDormancy};
 
+use super::dormancy::{self, Feature, Rule, Usage, Verdict};
 use super::month::Month;
 use super::pan::Pan;
 
 /// Longest rule id and product code, in bytes of ASCII: a card record stays small.
 pub const MAX_CODE: usize = 16;
-
-/// A bank's rule for calling a card dormant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DormancyRule {
-    /// Names the rule; rules differ between banks.
-    pub id: String,
-    /// Whole months without activity after which a NORMAL card is DORMANT; `None` when the bank's own status says so.
-    pub inactive_months: Option<u32>,
-}
 
 /// A card as the bank's own system has it.
 pub struct Card {
@@ -35,10 +28,14 @@ pub struct Card {
     pub status: CardStatus,
     /// When it was opened.
     pub opened: Option<Month>,
-    /// When its holder last used it.
-    pub last_active: Option<Month>,
+    /// When its holder last used it; the last day that it can have been.
+    pub last_active: Option<Date>,
+    /// What is on it, in fen; judged here, and never said.
+    pub balance_fen: Option<i64>,
+    /// What hangs on it; judged here, and never said. `None` when the bank's data do not tell.
+    pub features: Option<BTreeSet<Feature>>,
     /// The rule of the source that it comes from.
-    pub dormancy: Option<Arc<DormancyRule>>,
+    pub dormancy: Option<Arc<Rule>>,
 }
 
 impl Card {
@@ -56,18 +53,48 @@ impl Card {
             opened_month: self.opened.map_or(0, Month::number),
             dormancy: self.evidence(status, today),
             next_actions: next_actions(status).iter().map(|action| (*action).into()).collect(),
+            regulator_dormancy: self.by_the_regulator(status, today).into(),
         }
     }
 
     fn status_on(&self, today: Date) -> CardStatus {
-        let limit = self.dormancy.as_ref().and_then(|rule| rule.inactive_months);
-        let idle = self.last_active.map(|month| month.months_before(today));
-        match (self.status, limit, idle) {
-            (CardStatus::Normal, Some(limit), Some(idle)) if i64::from(idle) >= i64::from(limit) => {
-                CardStatus::Dormant
+        let verdict = self.dormancy.as_ref().map(|rule| rule.judge(&self.usage(), today));
+        match (self.status, verdict) {
+            (CardStatus::Normal, Some(Verdict::Dormant)) => CardStatus::Dormant,
+            (CardStatus::Unspecified, _) => CardStatus::Unknown,
+            (status, _) => status,
+        }
+    }
+
+    /// The regulator's own rule, for a card that a bank calls in use or dormant: about any other state it says nothing,
+    /// and beside a withheld one it would tell something.
+    fn by_the_regulator(&self, status: CardStatus, today: Date) -> RegulatorDormancy {
+        let verdict = match status {
+            CardStatus::Normal | CardStatus::Dormant => {
+                dormancy::published_as(dormancy::REGULATOR).map(|rule| rule.judge(&self.usage(), today))
             }
-            (CardStatus::Unspecified, ..) => CardStatus::Unknown,
-            (status, ..) => status,
+            CardStatus::Unspecified
+            | CardStatus::NotActivated
+            | CardStatus::LostReported
+            | CardStatus::Locked
+            | CardStatus::Expired
+            | CardStatus::Cancelling
+            | CardStatus::Withheld
+            | CardStatus::Unknown => None,
+        };
+        match verdict {
+            Some(Verdict::Dormant) => RegulatorDormancy::Dormant,
+            Some(Verdict::InUse | Verdict::Exempt) => RegulatorDormancy::NotDormant,
+            Some(Verdict::NotCovered | Verdict::Unknown) | None => RegulatorDormancy::Unspecified,
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage {
+            kind: self.kind,
+            last_active: self.last_active,
+            balance_fen: self.balance_fen,
+            features: self.features.clone(),
         }
     }
 
@@ -76,7 +103,7 @@ impl Card {
         let rule = self.dormancy.as_ref().filter(|_| status == CardStatus::Dormant)?;
         Some(wire::Dormancy {
             rule_id: rule.id.clone(),
-            last_active_month: self.last_active.map_or(0, Month::number),
+            last_active_month: self.last_active.map_or(0, |day| Month::of(day).number()),
             as_of_day: day_number(today),
         })
     }

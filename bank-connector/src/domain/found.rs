@@ -31,6 +31,8 @@ pub enum Defect {
     Date,
     /// A code is not in the configured table.
     Code,
+    /// An amount is no whole number.
+    Amount,
     /// There are more rows than are asked for.
     RowLimit,
 }
@@ -42,6 +44,7 @@ impl Defect {
             Self::CardNumber => "CARD_NUMBER",
             Self::Date => "DATE",
             Self::Code => "CODE",
+            Self::Amount => "AMOUNT",
             Self::RowLimit => "ROW_LIMIT",
         }
     }

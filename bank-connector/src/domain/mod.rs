@@ -4,6 +4,7 @@ pub mod answer;
 pub mod cancelled;
 pub mod card;
 pub mod circuit;
+pub mod dormancy;
 pub mod eligibility;
 pub mod found;
 pub mod identity;

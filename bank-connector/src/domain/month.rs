@@ -13,7 +13,7 @@ impl Month {
     /// Reads `2024-07`, `202407`, `2024-07-15` or `20240715`, with or without a time behind it.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(date) = date(text) {
-            return Some(Self { year: date.year(), month: date.month() });
+            return Some(Self::of(date));
         }
         let digits = text.trim().replacen('-', "", 1);
         let (year, month) = digits.split_at_checked(4)?;
@@ -21,16 +21,24 @@ impl Month {
         Some(Self { year: first.year(), month: first.month() })
     }
 
+    /// The month of a day.
+    pub fn of(day: Date) -> Self {
+        Self { year: day.year(), month: day.month() }
+    }
+
     /// Year × 100 + month.
     pub fn number(self) -> u32 {
         u32::from(self.year.unsigned_abs()) * 100 + u32::from(self.month.unsigned_abs())
     }
 
-    /// Whole months that have passed since this one ended, on `day`; negative when it is still to come.
-    pub fn months_before(self, day: Date) -> i32 {
-        let count = |year: i16, month: i8| i32::from(year) * 12 + i32::from(month);
-        count(day.year(), day.month()) - count(self.year, self.month) - 1
+    fn last_day(self) -> Option<Date> {
+        Date::new(self.year, self.month, 1).ok().map(Date::last_of_month)
     }
+}
+
+/// Reads what [`Month::parse`] reads, as the latest day that it can mean.
+pub fn latest_day(text: &str) -> Option<Date> {
+    date(text).or_else(|| Month::parse(text)?.last_day())
 }
 
 /// Reads `2024-07-15` or `20240715`, with or without a time behind it.
@@ -80,10 +88,15 @@ mod tests {
     }
 
     #[test]
-    fn whole_months_are_counted_from_the_end_of_the_month() {
-        let july = Month::parse("2024-07").expect("a month");
-        for (day, months) in [("2024-07-31", -1), ("2024-08-01", 0), ("2024-08-31", 0), ("2026-02-01", 18)] {
-            assert_eq!(july.months_before(date(day).expect("a date")), months, "{day}");
+    fn a_month_without_a_day_may_mean_its_last_one() {
+        for (text, day) in [
+            ("2024-02", Some("2024-02-29")),
+            ("202502", Some("2025-02-28")),
+            ("2024-07-15", Some("2024-07-15")),
+            ("20240715", Some("2024-07-15")),
+            ("2024-13", None),
+        ] {
+            assert_eq!(latest_day(text), day.and_then(date), "{text}");
         }
     }
 }

@@ -25,7 +25,7 @@ use super::sql_config::SqlConfig;
 use super::sql_guard::refuse_writers;
 use super::sql_row::Reader;
 use super::{CardSource, SourceError};
-use crate::domain::card::DormancyRule;
+use crate::domain::dormancy::Rule;
 use crate::domain::found::{Defect, Found};
 use crate::domain::identity::Identity;
 
@@ -44,7 +44,7 @@ pub struct SqlSource {
     customer_statement: Arc<str>,
     cards_statement: Arc<str>,
     covers: BTreeSet<MissingSource>,
-    dormancy: Option<Arc<DormancyRule>>,
+    dormancy: Option<Arc<Rule>>,
 }
 
 /// The settings cannot be used.

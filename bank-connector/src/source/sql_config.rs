@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::sql_address::{Database, Said};
 use crate::domain::answer::MAX_CARDS;
-use crate::domain::card::{DormancyRule, is_code};
+use crate::domain::card::is_code;
+use crate::domain::dormancy::{self, Case, Feature, Idle, Rule};
 
 /// A database of the bank.
 #[derive(Clone, Deserialize)]
@@ -109,6 +110,13 @@ pub struct CardColumns {
     /// Month or day of the last activity of the holder.
     #[serde(default)]
     pub last_active: Option<String>,
+    /// What is on the card, in fen, a whole number; negative when it is overdrawn. Rules of dormancy need it; it is never
+    /// said.
+    #[serde(default)]
+    pub balance_fen: Option<String>,
+    /// What hangs on the card: codes of `values.features` with commas between them.
+    #[serde(default)]
+    pub features: Option<String>,
 }
 
 /// The bank's codes. A code that is not listed reads as unknown.
@@ -130,17 +138,42 @@ pub struct Values {
     pub not_withheld: BTreeSet<String>,
     /// Words in the place of a document's last day that say that it does not expire.
     pub id_never_expires: BTreeSet<String>,
+    /// To `POLICY`, `SOCIAL_SECURITY`, `HOUSING_FUND`, `LINKED_LOAN`, `LINKED_FUND`, `LINKED_REPAYMENT`,
+    /// `FUNCTION_OPENED`. A code that is not listed says that nothing of it hangs on the card.
+    pub features: BTreeMap<String, Feature>,
 }
 
 /// When a card is dormant.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DormancyConfig {
-    /// Names the bank's rule: up to 16 letters, digits, hyphens, dots or underscores.
+    /// A rule of `bank-connector/dormancy.toml`, or a name of the bank's own: up to 16 letters, digits, hyphens, dots or
+    /// underscores.
     pub rule_id: String,
-    /// Whole months without activity after which a NORMAL card is DORMANT; left out when the bank's status says so.
+    /// For a rule of the bank's own: months without activity after which a NORMAL card is DORMANT; left out when the
+    /// bank's status says so.
     #[serde(default)]
-    pub inactive_months: Option<u32>,
+    pub inactive_months: Option<u16>,
+}
+
+impl DormancyConfig {
+    fn rule(&self) -> Rule {
+        if let Some(rule) = dormancy::published_as(&self.rule_id) {
+            return rule.clone();
+        }
+        let kinds = [
+            CardKind::Debit,
+            CardKind::Credit,
+            CardKind::QuasiCredit,
+            CardKind::DebitCredit,
+            CardKind::Prepaid,
+            CardKind::SemiOpenPrepaid,
+            CardKind::Unknown,
+        ];
+        let case = |months| Case { kinds: kinds.into(), idle: Idle::Months(months), balance_fen: None };
+        let cases = self.inactive_months.map(case).into_iter().collect();
+        Rule { id: self.rule_id.clone(), cases, ..Rule::default() }
+    }
 }
 
 impl SqlConfig {
@@ -178,9 +211,28 @@ impl SqlConfig {
                     "dormancy.rule_id: a status reads as DORMANT, so the rule behind it must be named".into(),
                 );
             }
-            Some(_) | None => {}
+            Some(config) => faults.extend(self.rule_faults(config)),
+            None => {}
         }
         faults
+    }
+
+    /// A rule that cannot be judged with the configured columns would call no card dormant, and nobody would notice.
+    fn rule_faults(&self, config: &DormancyConfig) -> Vec<String> {
+        let (rule, columns) = (config.rule(), &self.cards);
+        let published = dormancy::published_as(&config.rule_id).is_some();
+        let lacks = |column: &str| format!("dormancy.rule_id: {} needs the column `cards.{column}`", rule.id);
+        [
+            (published && config.inactive_months.is_some()).then(|| {
+                format!("dormancy.inactive_months: {} is a published rule and has its own limits", rule.id)
+            }),
+            (!rule.cases.is_empty() && columns.last_active.is_none()).then(|| lacks("last_active")),
+            (rule.needs_balance() && columns.balance_fen.is_none()).then(|| lacks("balance_fen")),
+            (rule.needs_features() && columns.features.is_none()).then(|| lacks("features")),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// Why the address cannot be read from where it is said to stand, without a word of it.
@@ -195,9 +247,8 @@ impl SqlConfig {
         Said { url: &self.url, file: self.url_file.as_ref(), env: self.url_env.as_deref() }
     }
 
-    pub(super) fn dormancy_rule(&self) -> Option<DormancyRule> {
-        let rule = self.dormancy.as_ref()?;
-        Some(DormancyRule { id: rule.rule_id.clone(), inactive_months: rule.inactive_months })
+    pub(super) fn dormancy_rule(&self) -> Option<Rule> {
+        self.dormancy.as_ref().map(DormancyConfig::rule)
     }
 }
 

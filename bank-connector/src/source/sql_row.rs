@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 use super::SourceError;
 use super::sql_config::{CardColumns, CustomerColumns, Values};
-use crate::domain::card::{Card, DormancyRule, is_code};
+use crate::domain::card::{Card, is_code};
+use crate::domain::dormancy::{Feature, Rule};
 use crate::domain::found::{Customer, Defect};
 use crate::domain::month::{self, Month};
 use crate::domain::pan::Pan;
@@ -52,7 +53,7 @@ impl Reader<'_> {
     pub(super) fn card(
         &mut self,
         columns: &CardColumns,
-        dormancy: Option<&Arc<DormancyRule>>,
+        dormancy: Option<&Arc<Rule>>,
     ) -> Result<Option<Card>, SourceError> {
         let values = self.values;
         let number = self.text(Some(&columns.pan))?.unwrap_or_default();
@@ -62,6 +63,8 @@ impl Reader<'_> {
         let product = self.text(columns.product.as_deref())?;
         let opened = self.text(columns.opened.as_deref())?;
         let last_active = self.text(columns.last_active.as_deref())?;
+        let balance = self.text(columns.balance_fen.as_deref())?;
+        let features = self.text(columns.features.as_deref())?;
         let Ok(pan) = Pan::parse(number) else {
             self.defects.insert(Defect::CardNumber);
             return Ok(None);
@@ -79,7 +82,9 @@ impl Reader<'_> {
             product_code: self.product(product),
             status: status.unwrap_or(CardStatus::Unknown),
             opened: self.month(opened),
-            last_active: self.month(last_active),
+            last_active: self.last_active(last_active),
+            balance_fen: self.balance(balance),
+            features: columns.features.as_ref().map(|_| self.features(features)),
             dormancy: dormancy.cloned(),
         }))
     }
@@ -117,6 +122,27 @@ impl Reader<'_> {
             self.defects.insert(Defect::Date);
         }
         month
+    }
+
+    fn last_active(&mut self, text: Option<Zeroizing<String>>) -> Option<Date> {
+        let day = month::latest_day(&text?);
+        if day.is_none() {
+            self.defects.insert(Defect::Date);
+        }
+        day
+    }
+
+    fn balance(&mut self, text: Option<Zeroizing<String>>) -> Option<i64> {
+        let balance = text?.parse().ok();
+        if balance.is_none() {
+            self.defects.insert(Defect::Amount);
+        }
+        balance
+    }
+
+    fn features(&self, codes: Option<Zeroizing<String>>) -> BTreeSet<Feature> {
+        let codes = codes.as_ref().map(|codes| codes.as_str()).unwrap_or_default();
+        codes.split(',').filter_map(|code| self.values.features.get(code.trim()).copied()).collect()
     }
 
     /// A column as text without blanks around it; `None` for NULL, blanks, and a column that the bank does not have.

@@ -341,6 +341,8 @@ fn card() -> Card {
         status: CardStatus::Normal,
         opened: Month::parse("2016-07"),
         last_active: None,
+        balance_fen: None,
+        features: None,
         dormancy: None,
     }
 }

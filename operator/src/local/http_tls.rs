@@ -2,7 +2,7 @@
 //! written down.
 
 use plumbing::http::MutualTls;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use schemas::ids::UpstreamId;
 
 use super::secret_file::{self, WriteError};
@@ -36,6 +36,8 @@ impl Certificates {
     pub(super) fn make(upstream: &UpstreamId) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // With one name for both, OpenSSL takes whom it signed for signed by themselves.
+        authority.distinguished_name.push(DnType::CommonName, "cardquery local authority");
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let pair = |names: &[String]| -> Result<Pair, CertificateError> {
             let key = KeyPair::generate()?;

@@ -4,11 +4,13 @@ use schemas::ids::BankId;
 use schemas::registry::Registry;
 use schemas::wire::{PartyState, Text};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// A bank as its newest registry entry says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Bank {
     /// Its id.
+    #[schema(value_type = String)]
     pub id: BankId,
     /// What people call it.
     pub names: Names,
@@ -19,7 +21,7 @@ pub struct Bank {
 }
 
 /// A name in each language.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Names {
     /// Chinese.
     #[serde(rename = "zh-CN")]

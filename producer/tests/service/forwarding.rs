@@ -7,7 +7,7 @@ use schemas::keys::OpeningKey;
 use schemas::view;
 use serde_json::{Value, json};
 
-use crate::stand::{Stand, now, reference, request, soon, status, upstream_key};
+use crate::stand::{Answer, Stand, now, reference, request, soon, status, upstream_key};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_status_comes_from_the_hub_and_an_unknown_query_is_not_found() {
@@ -51,10 +51,13 @@ async fn a_grant_goes_to_the_hub_as_it_is_and_its_answer_comes_back_as_it_is() {
 
     let problem = schemas::http::Problem::of(schemas::codes::Code::GRANT_USED).with_detail("once");
     let document = serde_json::to_vec(&problem).expect("JSON");
-    stand.hub.state().report = Some((403, PROBLEM_JSON, document.clone()));
+    stand.hub.state().report = Some((403, PROBLEM_JSON, document));
     let refused = service.post_raw(&path, PROTOBUF, grant.clone()).await;
     assert_eq!(refused.code(), "GRANT_USED");
-    assert_eq!(refused.body, document, "unchanged");
+    let mut told = refused.json();
+    let person = told.as_object_mut().expect("an object").remove("person").expect("words for the person");
+    assert_eq!(told, serde_json::to_value(problem).expect("JSON"), "the hub's words are unchanged");
+    assert_eq!(person["next"], "请重新输入支付密码查看报告。");
 
     // Somebody between here and the hub: not the hub's word.
     stand.hub.state().report = Some((502, "text/html", b"<html>".to_vec()));
@@ -95,6 +98,38 @@ async fn a_listener_is_told_each_change_once_and_the_stream_ends_when_the_query_
         ["COLLECTING", "FINAL_PARTIAL"]
     );
     assert_eq!(text.matches("event: status").count(), 2);
+    let ids: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("id: ")).collect();
+    assert_eq!(ids, ["COLLECTING.0", "FINAL_PARTIAL.0"]);
+    assert_eq!(text.matches("retry: 2000").count(), 2);
+
+    // Who comes again is told what is new to it, and nothing when there is nothing to come.
+    let again = async |last: &str| {
+        let request = stand.http.get(service.url(&format!("/v1/queries/{id}/events")));
+        Answer::of(request.header("Last-Event-ID", last)).await
+    };
+    let since_collecting = again("COLLECTING.0").await;
+    let told = String::from_utf8_lossy(&since_collecting.body).into_owned();
+    assert!(told.contains("FINAL_PARTIAL.0") && !told.contains("COLLECTING"), "{told}");
+    let since_the_end = again("FINAL_PARTIAL.0").await;
+    assert_eq!((since_the_end.status, since_the_end.body.len()), (204, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_query_is_told_to_a_listener_and_so_is_its_end() {
+    let stand = Stand::new().await;
+    let service = stand.start().await;
+    for end in ["CANCELLED", "WITHDRAWN", "ERASED"] {
+        let request = request(&["alpha"]);
+        let id = request.query.to_string();
+        stand.hub.state().queries.insert(id.clone(), status(&request, "HELD"));
+        let url = service.url(&format!("/v1/queries/{id}/events"));
+        let mut response = stand.http.get(url).send().await.expect("an answer");
+        let held = soon("HELD", response.chunk()).await.expect("readable").expect("the stream goes on");
+        assert!(String::from_utf8_lossy(&held).contains("id: HELD.0"), "{held:?}");
+        stand.hub.state().queries.insert(id, status(&request, end));
+        let rest = soon(end, response.text()).await.expect("an orderly end");
+        assert!(rest.contains(&format!("id: {end}.0")), "{rest}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

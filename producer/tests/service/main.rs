@@ -10,3 +10,4 @@ mod registry;
 mod releasing;
 mod stand;
 mod starting;
+mod texts;

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::stand::{Service, Stand, body, now, request, soon};
+use crate::texts::documented_refusals;
 
 fn at(offset_seconds: i64) -> Value {
     json!(UnixMillis(now().0 + offset_seconds * 1000).to_string())
@@ -75,11 +76,13 @@ fn set_banks(query: &mut Value, banks: Value) {
 async fn every_bad_query_has_its_own_problem_document_and_nothing_is_published() {
     let stand = Stand::new().await;
     let service = stand.start().await;
+    let documented = documented_refusals();
     for (status, code, change) in BAD {
         let mut query = body(&request(&["alpha", "beta"]));
         change(&mut query);
         let answer = service.post("/v1/queries", &query).await;
         assert_eq!((answer.status, answer.code().as_str()), (*status, *code), "{query}");
+        assert!(documented.iter().any(|known| known == code), "{code} is documented");
     }
     assert_eq!(stand.published().await, 0);
     // The same query without a change is good, so that it was the change that was refused.

@@ -243,6 +243,7 @@ pub(crate) fn card(last4: &str) -> wire::Card {
             as_of_day: 20_260_930,
         }),
         next_actions: vec![wire::NextAction::Close.into(), wire::NextAction::VisitBranch.into()],
+        ..wire::Card::default()
     }
 }
 
