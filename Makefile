@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 
-.PHONY: help demo build test run check stack-up stack-down stack-status
+.PHONY: help demo build test api-test run check stack-up stack-down stack-status
 
 help: ## Shows this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | sort | expand -t 14
@@ -18,6 +18,9 @@ test: build ## Runs every test, and checks that those of docs/PROMISES.md passed
 	@tested=0; deploy/stack run --dir target/test-stack -- cargo test --locked --workspace --no-fail-fast \
 	  | tee target/test.log || tested=$$?; \
 	tests/promises-kept target/test.log || tested=1; exit $$tested
+
+api-test: build ## Runs Schemathesis on both HTTP interfaces of a whole system; installs it from PyPI
+	@deploy/stack run --dir target/api-stack -- deploy/api-test target/api-stack
 
 run: build ## Runs the whole system on the local stack, which it starts; Ctrl-C stops the system
 	@deploy/stack up
