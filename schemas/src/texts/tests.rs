@@ -54,6 +54,10 @@ fn only_codes_between_hub_bank_and_gateway_have_no_words() {
             &Code::SOURCE_UNAVAILABLE,
             &Code::GATEWAY_REFUSED,
             &Code::GATEWAY_OUTCOME_UNKNOWN,
+            &Code::GATEWAY_UNAVAILABLE,
+            &Code::DELIVERY_FAILED,
+            &Code::PHONE_LIMIT_REACHED,
+            &Code::OUT_ID_UNKNOWN,
             &Code::CONTACT_UNREADABLE,
         ]
     );

@@ -93,5 +93,5 @@ fn every_operation_has_a_summary_and_its_problems_say_which_codes() {
             }
         }
     }
-    assert_eq!(operations, 8);
+    assert_eq!(operations, 9);
 }
