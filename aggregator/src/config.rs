@@ -24,6 +24,7 @@ use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::domain::asking::AskingLimits;
+use crate::domain::cohort::{Cohorts, EVERYBODY};
 use crate::domain::hold::HoldTimes;
 use crate::domain::policy::Policy;
 use crate::domain::risk::{Decision, RiskTable, Signals};
@@ -90,6 +91,8 @@ pub enum StoreKind {
 pub struct PolicyConfig {
     /// Administrative division codes.
     pub open_regions: Vec<String>,
+    /// The share of a region's people that may ask, in thousandths, by administrative division code.
+    pub cohorts: BTreeMap<String, u16>,
     /// Hex SHA-256.
     pub consent_texts: Vec<String>,
     /// Seconds.
@@ -244,6 +247,11 @@ impl PolicyConfig {
                 None => faults.push(format!("policy.consent_texts: `{text}` is not a hex SHA-256")),
             }
         }
+        for (region, share) in &self.cohorts {
+            if *share > EVERYBODY {
+                faults.push(format!("policy.cohorts.{region}: must be at most {EVERYBODY}"));
+            }
+        }
         let hold = HoldTimes {
             cooling_off: Duration::from_secs(self.cooling_off_seconds),
             longest: Duration::from_secs(self.hold_seconds),
@@ -262,6 +270,7 @@ impl PolicyConfig {
                 consent_texts,
                 max_factor_age: Duration::from_secs(self.max_factor_age_seconds),
             },
+            cohorts: Cohorts(self.cohorts.clone()),
             risk,
             hold,
             asking: AskingLimits {

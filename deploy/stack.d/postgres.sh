@@ -63,9 +63,10 @@ postgres_initialise() { # programs, home
 local all all scram-sha-256
 host  all all 127.0.0.1/32 scram-sha-256
 HBA
-  # A single-user server needs no password to set passwords, and nobody to wait for.
+  # A single-user server needs no password to set passwords, and nobody to wait for. Whoever drops a database WITH (FORCE) has
+  # to be a member of pg_signal_backend when the server is just vacuuming it.
   "${postgres_user[@]}" "$1/postgres" --single -D "$2/data.new" postgres >/dev/null <<SQL
-CREATE ROLE cardquery LOGIN CREATEDB CREATEROLE PASSWORD '$(recall postgres.password)'
+CREATE ROLE cardquery LOGIN CREATEDB CREATEROLE IN ROLE pg_signal_backend PASSWORD '$(recall postgres.password)'
 SQL
   mv "$2/data.new" "$2/data"
 }

@@ -53,6 +53,7 @@ codes! {
 
     // Gates.
     REGION_NOT_OPEN 403 "The service is not open in this region yet.";
+    COHORT_NOT_OPEN 403 "The service is open to a part of this region's people so far, and this person is not among them yet.";
     BANKS_NONE 422 "Choose at least one bank.";
     BANKS_TOO_MANY 422 "A query names at most 500 banks.";
     BANK_REPEATED 422 "A bank is named twice.";

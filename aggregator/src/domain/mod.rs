@@ -3,6 +3,7 @@
 pub mod asking;
 pub mod assembly;
 pub mod audit;
+pub mod cohort;
 pub mod hold;
 pub mod policy;
 pub mod query;

@@ -3,6 +3,7 @@
 use schemas::rules;
 
 use super::asking::AskingLimits;
+use super::cohort::Cohorts;
 use super::hold::HoldTimes;
 use super::risk::RiskTable;
 
@@ -11,6 +12,8 @@ use super::risk::RiskTable;
 pub struct Policy {
     /// The gates that producer and hub ask alike.
     pub gates: rules::Policy,
+    /// Who may ask in regions that open step by step.
+    pub cohorts: Cohorts,
     /// Which signals hold a query.
     pub risk: RiskTable,
     /// For how long.

@@ -139,7 +139,10 @@ impl<S: Store> Registrar<S> {
     async fn judge(&self, record: &Record, submission: &Submission) -> Result<Judged, KafkaError> {
         let (policy, at) = (self.hub.policy.get(), UnixMillis(record.append_time_ms));
         let gates = |registry: &_| rules::check_query(&submission.query, &policy.gates, registry, at);
-        Ok(self.hub.judged(gates).await?.map(|()| policy.risk.decide(&submission.query.risk)))
+        let word = &submission.query;
+        let admitted = || policy.cohorts.check(&word.region, self.subject(submission));
+        let gates = self.hub.judged(gates).await?.and_then(|()| admitted());
+        Ok(gates.map(|()| policy.risk.decide(&word.risk)))
     }
 
     async fn revoked(

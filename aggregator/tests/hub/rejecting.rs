@@ -8,7 +8,7 @@ use schemas::ids::Digest;
 use schemas::time::UnixMillis;
 use schemas::wire::{Assurance, Purpose, event_record::Message};
 
-use crate::parties::{Query, now};
+use crate::parties::{Query, REGION, now};
 use crate::stand::{DAY, Hub, MAX_FACTOR_AGE, Stand, broker, message_id, with_long_windows};
 
 /// Submits and expects the rejection with `code`: told once, asking nobody, shown in the status.
@@ -121,6 +121,9 @@ async fn a_policy_that_is_replaced_counts_for_the_next_record() {
     let after = Query::but(&["alpha"], call);
     stand.submit(&after).await;
     stand.until_told(&after, &["held"]).await;
+    config.policy.cohorts.insert(REGION.into(), 0);
+    hub.policy.replace(config.policy.policy().expect("a policy"));
+    is_rejected(&stand, &hub, &Query::of(&["alpha"]), Code::COHORT_NOT_OPEN).await;
     config.policy.open_regions.clear();
     hub.policy.replace(config.policy.policy().expect("a policy"));
     is_rejected(&stand, &hub, &Query::of(&["alpha"]), Code::REGION_NOT_OPEN).await;

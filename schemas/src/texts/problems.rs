@@ -168,6 +168,18 @@ pub fn of_code(code: Code) -> Option<Told> {
                 "The app announces when your region opens.",
             ],
         ),
+        Code::COHORT_NOT_OPEN => told(
+            [
+                "您所在的地区正在分批开通查卡服务，暂未轮到您。",
+                "查卡服务正在分批开通，暂未轮到您。",
+                "请留意应用内的开通公告。",
+            ],
+            [
+                "The service opens step by step in your region, and it is not your turn yet.",
+                "The service opens step by step, and it is not your turn yet.",
+                "The app announces when everybody's turn has come.",
+            ],
+        ),
         Code::BANKS_NONE => told(
             ["您还没有选择银行。", "您还没有选择银行。", "请至少选择一家银行后再提交。"],
             ["You have not chosen a bank.", "You have not chosen a bank.", "Choose at least one bank."],
