@@ -154,15 +154,9 @@ mod tests {
     use schemas::time::UnixMillis;
 
     use super::*;
+    use crate::domain::evidence::tests::MEANS;
     use crate::domain::sms::{Claimant, Outcome, Sms, UNFINISHED, apply};
 
-    const MEANS: Means = Means {
-        idempotent: false,
-        inquiries: true,
-        first: Duration::from_secs(5),
-        longest: Duration::from_secs(120),
-        give_up: Duration::from_secs(600),
-    };
     const NOTICE: NoticeAt = NoticeAt { partition: 3, offset: 7 };
 
     fn due(sms: Sms, notice: Option<NoticeAt>, announced: bool) -> Due {

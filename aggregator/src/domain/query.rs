@@ -165,6 +165,47 @@ pub enum FinalKind {
     Empty,
 }
 
+impl State {
+    /// What is open, of a query whose banks may still answer.
+    pub fn collecting(&self) -> Option<&Collecting> {
+        match self {
+            Self::Collecting(open) => Some(open),
+            Self::Held(_)
+            | Self::Final(_)
+            | Self::Withdrawn { .. }
+            | Self::Rejected(_)
+            | Self::Cancelled { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+
+    /// What a held query waits for.
+    pub fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Held(held) => Some(held),
+            Self::Collecting(_)
+            | Self::Final(_)
+            | Self::Withdrawn { .. }
+            | Self::Rejected(_)
+            | Self::Cancelled { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+
+    /// The facts of a final report that is there.
+    pub fn report(&self) -> Option<&Final> {
+        match self {
+            Self::Final(report) => Some(report),
+            Self::Held(_)
+            | Self::Collecting(_)
+            | Self::Withdrawn { .. }
+            | Self::Rejected(_)
+            | Self::Cancelled { .. }
+            | Self::Erased { .. } => None,
+        }
+    }
+}
+
 impl Query {
     /// The state as it is told.
     pub fn wire_state(&self) -> QueryState {

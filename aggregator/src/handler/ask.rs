@@ -11,7 +11,7 @@ use schemas::request::{self, Header};
 use schemas::submission::BankShare;
 
 use super::Hub;
-use crate::domain::query::{Query, State};
+use crate::domain::query::Query;
 use crate::metric_names;
 use crate::store::{Store, StoreError};
 
@@ -71,17 +71,8 @@ impl<S: Store> Hub<S> {
     }
 
     async fn cancel_if_ended(&self, reference: &Reference, asks: &[(BankId, u32)]) -> Result<(), AskError> {
-        let ended = match self.store.query(reference).await?.map(|query| query.state) {
-            Some(State::Collecting(_)) | None => false,
-            Some(
-                State::Held(_)
-                | State::Final(_)
-                | State::Withdrawn { .. }
-                | State::Rejected(_)
-                | State::Cancelled { .. }
-                | State::Erased { .. },
-            ) => true,
-        };
+        let query = self.store.query(reference).await?;
+        let ended = query.is_some_and(|query| query.state.collecting().is_none());
         if ended {
             let now = self.store.now().await?;
             let cancellations =

@@ -468,18 +468,9 @@ pub(super) fn ask_once_more(query: Query, submission: Box<Submission>, now: Unix
 
 /// Banks that are to be asked now.
 pub(super) fn due(query: &Query) -> Vec<Event> {
-    match &query.state {
-        State::Collecting(open) => {
-            let due = open.pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some());
-            due.map(|(bank, _)| Event::AskDue { bank: bank.clone() }).collect()
-        }
-        State::Held(_)
-        | State::Final(_)
-        | State::Withdrawn { .. }
-        | State::Rejected(_)
-        | State::Cancelled { .. }
-        | State::Erased { .. } => Vec::new(),
-    }
+    let pairs = query.state.collecting().into_iter().flat_map(|open| &open.pairs);
+    let due = pairs.filter(|(_, pair)| pair.ask_again_at.is_some());
+    due.map(|(bank, _)| Event::AskDue { bank: bank.clone() }).collect()
 }
 
 pub(super) fn count(code: &'static str) {

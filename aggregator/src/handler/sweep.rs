@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::Hub;
 use super::ask::AskError;
 use crate::domain::assembly::Event;
-use crate::domain::query::{Query, State};
+use crate::domain::query::Query;
 use crate::domain::read_past::ReadPast;
 use crate::domain::refusals::Hour;
 use crate::store::{Store, StoreError, Tx};
@@ -146,15 +146,8 @@ impl<S: Store> Sweeper<S> {
     }
 
     fn reply_topics(&self, query: &Query) -> Vec<String> {
-        match &query.state {
-            State::Collecting(open) => open.pairs.keys().map(|bank| self.hub.topics.reply(bank)).collect(),
-            State::Held(_)
-            | State::Final(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => Vec::new(),
-        }
+        let banks = query.state.collecting().into_iter().flat_map(|open| open.pairs.keys());
+        banks.map(|bank| self.hub.topics.reply(bank)).collect()
     }
 }
 
@@ -194,15 +187,7 @@ impl<S: Store> Hub<S> {
     async fn end_holds(&self, read_past: &mut ReadPast) -> Result<(), SweepError> {
         let now = self.store.now().await?;
         let due = self.store.past_hold(now.before(self.window.grace), ROUND).await?;
-        let over = |query: &Query| match &query.state {
-            State::Held(held) => Some(held.release_until + self.window.grace),
-            State::Collecting(_)
-            | State::Final(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => None,
-        };
+        let over = |query: &Query| query.state.held().map(|held| held.release_until + self.window.grace);
         let Some(latest) = due.iter().filter_map(over).max() else { return Ok(()) };
         let topics: BTreeSet<String> = due.iter().map(|query| query.record.topic.to_string()).collect();
         self.look(read_past, &topics, latest, now).await?;

@@ -124,15 +124,7 @@ impl<S: Store> Hub<S> {
 impl<S> Hub<S> {
     /// The person of an ended query may ask again, at once or some time after their report.
     pub(super) async fn end_asking<T: Tx>(&self, tx: &mut T, query: &Query) -> StoreResult<()> {
-        let reported_at = match &query.state {
-            State::Final(report) => Some(report.finalised_at),
-            State::Held(_)
-            | State::Collecting(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => None,
-        };
+        let reported_at = query.state.report().map(|report| report.finalised_at);
         tx.end_asking(self.subject(query), &query.reference, reported_at).await
     }
 

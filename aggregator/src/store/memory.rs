@@ -162,15 +162,7 @@ impl Store for MemoryStore {
         let mut due: Vec<(UnixMillis, &Query)> = tables
             .queries
             .values()
-            .filter_map(|row| match &row.query.state {
-                State::Held(held) => Some((held.release_until, &row.query)),
-                State::Collecting(_)
-                | State::Final(_)
-                | State::Withdrawn { .. }
-                | State::Rejected(_)
-                | State::Cancelled { .. }
-                | State::Erased { .. } => None,
-            })
+            .filter_map(|row| Some((row.query.state.held()?.release_until, &row.query)))
             .filter(|(until, _)| *until < now)
             .collect();
         due.sort_by_key(|(until, _)| *until);
@@ -184,15 +176,9 @@ impl Store for MemoryStore {
     ) -> StoreResult<BTreeMap<Reference, BTreeSet<BankId>>> {
         let tables = self.tables.lock().await;
         let mut due: BTreeMap<Reference, BTreeSet<BankId>> = BTreeMap::new();
-        let pairs = tables.queries.iter().filter_map(|(reference, row)| match &row.query.state {
-            State::Collecting(open) => Some((reference, &open.pairs)),
-            State::Held(_)
-            | State::Final(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => None,
-        });
+        let open = tables.queries.iter();
+        let pairs =
+            open.filter_map(|(reference, row)| Some((reference, &row.query.state.collecting()?.pairs)));
         for (reference, pairs) in pairs {
             for (bank, _) in pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now)) {
                 due.entry(reference.clone()).or_default().insert(bank.clone());

@@ -159,10 +159,11 @@ impl Means {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    const MEANS: Means = Means {
+    /// A gateway that can be asked and is not idempotent.
+    pub(crate) const MEANS: Means = Means {
         idempotent: false,
         inquiries: true,
         first: Duration::from_secs(5),

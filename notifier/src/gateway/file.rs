@@ -102,28 +102,8 @@ impl Gateway for FileGateway {
 
 #[cfg(test)]
 mod tests {
-    use schemas::ids::{QueryId, Reference};
-    use schemas::notice::Header;
-    use schemas::time::UnixMillis;
-    use schemas::wire::QueryState;
-
     use super::*;
-    use crate::domain::phone::Phone;
-    use crate::domain::sms;
-    use crate::domain::text::{Language, Message};
-
-    fn sms() -> OutgoingSms {
-        let reference = Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() };
-        let out_id = sms::out_id(&reference);
-        let state = QueryState::FinalPartial;
-        let header = Header { reference, state, banks: 14, answered: 12, accepted_at: UnixMillis(0) };
-        OutgoingSms {
-            out_id,
-            to: Phone::parse("+8613800000001".into()).expect("plausible"),
-            language: Language::En,
-            message: Message::of(&header).expect("final"),
-        }
-    }
+    use crate::gateway::tests::sms;
 
     #[tokio::test]
     async fn outside_development_there_is_no_file_gateway_and_no_file() {

@@ -89,3 +89,28 @@ pub trait Inquiries: Send + Sync {
     /// Asks. Sends nothing.
     fn inquire(&self, out_id: MessageId) -> BoxFuture<'_, Inquired>;
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::ids::{QueryId, Reference};
+    use schemas::notice::Header;
+    use schemas::time::UnixMillis;
+    use schemas::wire::QueryState;
+
+    use super::*;
+    use crate::domain::sms;
+
+    /// An SMS about a report of 12 answers out of 14.
+    pub(super) fn sms() -> OutgoingSms {
+        let reference = Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() };
+        let out_id = sms::out_id(&reference);
+        let state = QueryState::FinalPartial;
+        let header = Header { reference, state, banks: 14, answered: 12, accepted_at: UnixMillis(0) };
+        OutgoingSms {
+            out_id,
+            to: Phone::parse("+8613800000001".into()).expect("plausible"),
+            language: Language::En,
+            message: Message::of(&header).expect("final"),
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! What a person reads when something is refused, by the wallet, the producer, the hub, or their own device.
 
+use super::progress::HELD;
 use super::{Told, told};
 use crate::codes::Code;
 
@@ -386,19 +387,7 @@ pub fn of_code(code: Code) -> Option<Told> {
                 "Look at your last report, and ask again in some days.",
             ],
         ),
-        Code::HELD_FOR_RISK => told(
-            [
-                "为保护您的资金安全，本次查询已暂缓，尚未询问任何银行。",
-                "为了您的安全，本次查询已暂缓。",
-                "如果有人要求您查卡，请停止操作并拨打反诈专线96110；确是您本人要查，请在冷静期结束后重新确认。",
-            ],
-            [
-                "To protect you, this query was put on hold. No bank has been asked yet.",
-                "To protect you, this query is on hold.",
-                "If somebody asked you to do this, stop and call the anti-fraud line 96110. If not, confirm once more when \
-                 the waiting time is over.",
-            ],
-        ),
+        Code::HELD_FOR_RISK => HELD,
         Code::HOLD_NOT_OVER => told(
             [
                 "冷静期还没有结束，本次查询仍处于暂缓状态。",

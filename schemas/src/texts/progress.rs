@@ -3,23 +3,26 @@
 use super::{Told, told};
 use crate::wire::{BankOutcome, QueryState};
 
+/// A query that waits for its release, and the code that says why.
+pub(super) const HELD: Told = told(
+    [
+        "为保护您的资金安全，本次查询已暂缓，尚未询问任何银行。",
+        "为了您的安全，本次查询已暂缓。",
+        "如果有人要求您查卡，请停止操作并拨打反诈专线96110；确是您本人要查，请在冷静期结束后重新确认。",
+    ],
+    [
+        "To protect you, this query was put on hold. No bank has been asked yet.",
+        "To protect you, this query is on hold.",
+        "If somebody asked you to do this, stop and call the anti-fraud line 96110. If not, confirm once more when \
+                 the waiting time is over.",
+    ],
+);
+
 /// What a person reads about the state of their query; `None` for what no query is in.
 pub fn of_state(state: QueryState) -> Option<Told> {
     Some(match state {
         QueryState::Unspecified => return None,
-        QueryState::Held => told(
-            [
-                "为保护您的资金安全，本次查询已暂缓，尚未询问任何银行。",
-                "为了您的安全，本次查询已暂缓。",
-                "如果有人要求您查卡，请停止操作并拨打反诈专线96110；确是您本人要查，请在冷静期结束后重新确认。",
-            ],
-            [
-                "To protect you, this query was put on hold. No bank has been asked yet.",
-                "To protect you, this query is on hold.",
-                "If somebody asked you to do this, stop and call the anti-fraud line 96110. If not, confirm once more when \
-                 the waiting time is over.",
-            ],
-        ),
+        QueryState::Held => HELD,
         QueryState::Collecting => told(
             [
                 "查询已受理，正在等待银行答复，最长需要24小时。",

@@ -3,7 +3,7 @@
 //! Every interleaving is forced: a step is taken when the one before it has ended, or waits for a lock.
 
 use aggregator::domain::assembly::{Counted, Effect};
-use aggregator::domain::query::{FinalKind, Query, State};
+use aggregator::domain::query::{FinalKind, Query};
 use aggregator::store::{Store as _, Tx as _};
 use schemas::wire::BankOutcome;
 use sqlx::{PgConnection, PgPool, Postgres, Transaction};
@@ -55,15 +55,8 @@ async fn open(connection: &mut PgConnection, statement: &'static str, query: &Qu
 /// Whether `query` waits for its deadline although every bank has answered.
 async fn is_forgotten(stand: &Stand, query: &Query) -> bool {
     let stored = stand.store.query(&query.reference).await.expect("read").expect("is there");
-    match stored.state {
-        State::Collecting(open) => open.pairs.values().all(|pair| pair.closed.is_some()),
-        State::Held(_)
-        | State::Final(_)
-        | State::Withdrawn { .. }
-        | State::Rejected(_)
-        | State::Cancelled { .. }
-        | State::Erased { .. } => false,
-    }
+    let open = stored.state.collecting();
+    open.is_some_and(|open| open.pairs.values().all(|pair| pair.closed.is_some()))
 }
 
 #[tokio::test(flavor = "multi_thread")]

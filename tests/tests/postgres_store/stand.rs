@@ -71,15 +71,8 @@ impl Stand {
 
     /// The final report of `query`.
     pub(crate) async fn report(&self, query: &Query) -> Final {
-        match self.store.query(&query.reference).await.expect("read").expect("is there").state {
-            State::Final(report) => report,
-            State::Held(_)
-            | State::Collecting(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => panic!("is not final"),
-        }
+        let query = self.store.query(&query.reference).await.expect("read").expect("is there");
+        query.state.report().expect("is final").clone()
     }
 
     /// Returns when `waiting` sessions of this database wait for a lock.

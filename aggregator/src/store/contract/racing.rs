@@ -68,15 +68,8 @@ async fn step<S: Store>(store: &S, reference: &Reference, event: Event) -> Store
 }
 
 async fn report<S: Store>(store: &S, reference: &Reference) -> StoreResult<crate::domain::query::Final> {
-    match store.query(reference).await?.expect("is there").state {
-        State::Final(report) => Ok(report),
-        State::Held(_)
-        | State::Collecting(_)
-        | State::Withdrawn { .. }
-        | State::Rejected(_)
-        | State::Cancelled { .. }
-        | State::Erased { .. } => panic!("is not final"),
-    }
+    let query = store.query(reference).await?.expect("is there");
+    Ok(query.state.report().expect("is final").clone())
 }
 
 pub(super) async fn a_report_has_the_reply_that_was_taken<S: Store>(store: &S) -> StoreResult<()> {

@@ -303,15 +303,7 @@ async fn end_pairs(connection: &mut PgConnection, ended: Keys<'_>) -> StoreResul
 }
 
 fn open_pairs(state: &State) -> Option<&BTreeMap<BankId, Pair>> {
-    match state {
-        State::Collecting(open) => Some(&open.pairs),
-        State::Held(_)
-        | State::Final(_)
-        | State::Withdrawn { .. }
-        | State::Rejected(_)
-        | State::Cancelled { .. }
-        | State::Erased { .. } => None,
-    }
+    state.collecting().map(|open| &open.pairs)
 }
 
 /// Only pairs that changed: a query may have hundreds of banks, and a reply touches one.
