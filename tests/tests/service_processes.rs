@@ -247,6 +247,14 @@ impl Started {
         Self { process, admin, client: plumbing::http::client(None).expect("no file can be wrong"), settings }
     }
 
+    /// The exit code of `<service> health <question>`.
+    fn health(&self, service: &str, question: &str) -> Option<i32> {
+        let listen = format!("admin.listen={}", self.admin.trim_start_matches("http://"));
+        let arguments = self.settings.arguments(service, &["health", question, "--set", &listen]);
+        let program = cardquery_tests::process::binary(service);
+        std::process::Command::new(program).args(arguments).status().expect("it runs").code()
+    }
+
     fn hang_up(&self) {
         let hup = std::process::Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
         assert!(hup.expect("kill runs").success());
