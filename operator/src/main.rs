@@ -21,7 +21,7 @@ enum Command {
     Demo(demo::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
     Registry(registry::options::Options),
-    /// Prints access lists or topics and users in another tool's words.
+    /// Prints access lists, topics and users, or services in another tool's words.
     Render(render::Options),
     /// Runs the whole system on the local stack, each service and sample bank as a process.
     Run(local::run::options::Options),

@@ -159,8 +159,9 @@ pub async fn serve<S: Service>() -> ExitCode {
         Some(Command::Config(command)) => look::<S>(&line, command).map(|()| ExitCode::SUCCESS),
         Some(Command::Health { question }) => {
             // Types alone: what rules say is the running process's business, and the probe may lack its flags.
-            let config: S::Config =
-                effective::<S>(&line)?.settings().map_err(|error: ConfigError| error.exit().because(error))?;
+            let config: S::Config = effective::<S>(&line)?
+                .settings()
+                .map_err(|error: ConfigError| error.exit().because(error))?;
             health::ask(S::admin(&config), *question).await.map(|()| ExitCode::SUCCESS)
         }
         Some(Command::Openapi) => {
