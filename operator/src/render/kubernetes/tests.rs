@@ -155,16 +155,16 @@ fn checked<S: Settings>(workload: &str, own: &str) -> S {
 
 #[test]
 fn every_service_takes_the_settings_that_are_rendered_for_it() {
-    let hub: aggregator::config::Config = checked("aggregator", "");
+    let hub: aggregator::Config = checked("aggregator", "");
     assert!(hub.tls.is_some() && hub.erasure.key_dir.starts_with(settings::STATE));
     let gateway = "[gateway.http]\nurl = 'https://sms.example/'\nsecret_file = 'x'\n\
                    [gateway.http.tls]\ncertificate_file = 'x'\nkey_file = 'x'\nca_file = 'x'\n";
-    let _: notifier::config::Config = checked("notifier", gateway);
-    let intake: producer::config::Config = checked("producer-wallet", "");
-    assert_eq!(intake.upstream, "wallet");
+    let _: notifier::Config = checked("notifier", gateway);
+    let intake: producer::Config = checked("producer-wallet", "");
+    assert_eq!(intake.upstream.as_str(), "wallet");
     let source = toml::to_string(&serde_json::json!({ "source": [sample::core::source_settings()] }));
-    let bank: bank_connector::config::Config = checked("connector-alpha", &source.expect("TOML"));
-    assert_eq!(bank.bank, "alpha");
+    let bank: bank_connector::Config = checked("connector-alpha", &source.expect("TOML"));
+    assert_eq!(bank.bank.as_str(), "alpha");
     assert_eq!(bank.kafka.properties["sasl.username"], "bank-alpha");
 }
 
@@ -172,10 +172,10 @@ fn every_service_takes_the_settings_that_are_rendered_for_it() {
 fn the_admin_ports_are_the_services_defaults() {
     for workload in Workload::all(&sample_estate()) {
         let defaults = match &workload.part {
-            crate::local::plan::Part::Aggregator => aggregator::config::Config::DEFAULTS,
-            crate::local::plan::Part::Notifier => notifier::config::Config::DEFAULTS,
-            crate::local::plan::Part::Producer(_) => producer::config::Config::DEFAULTS,
-            crate::local::plan::Part::Connector(_) => bank_connector::config::Config::DEFAULTS,
+            crate::local::plan::Part::Aggregator => aggregator::Config::DEFAULTS,
+            crate::local::plan::Part::Notifier => notifier::Config::DEFAULTS,
+            crate::local::plan::Part::Producer(_) => producer::Config::DEFAULTS,
+            crate::local::plan::Part::Connector(_) => bank_connector::Config::DEFAULTS,
         };
         let defaults: toml::Value = toml::from_str(defaults).expect("TOML");
         let listen = defaults["admin"]["listen"].as_str().expect("an address").to_owned();
