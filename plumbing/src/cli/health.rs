@@ -59,7 +59,7 @@ fn from_here(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
-        named => named,
+        named @ (IpAddr::V4(_) | IpAddr::V6(_)) => named,
     };
     SocketAddr::new(ip, listen.port())
 }
