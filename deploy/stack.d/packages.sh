@@ -7,6 +7,8 @@ missing_packages() {
   postgres_programs >/dev/null || echo postgresql
   redis_is_installed || echo redis-server
   command -v openssl >/dev/null || echo openssl
+  # No server: the tests ask it about deploy/systemd.
+  command -v systemd-analyze >/dev/null || echo systemd
 }
 
 ensure_packages() {

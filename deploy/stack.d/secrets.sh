@@ -23,7 +23,7 @@ create_certificates() (
   openssl req -x509 "${key[@]}" -days 3650 -subj '/CN=cardquery stack CA' -keyout ca.key -out ca.pem \
     -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
   openssl req -new "${key[@]}" -subj "/CN=$BROKER_NAME" -keyout broker.key -out broker.csr
-  printf '%s\n' 'subjectAltName=DNS:localhost,IP:127.0.0.1' 'extendedKeyUsage=serverAuth,clientAuth' >extensions
+  printf '%s\n' "subjectAltName=${BROKER_ADDRESSES:-DNS:localhost,IP:127.0.0.1}" 'extendedKeyUsage=serverAuth,clientAuth' >extensions
   openssl x509 -req -in broker.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 3650 -extfile extensions -out broker.crt
   # Kafka's PEM key store: the key as PKCS#8, then the chain.
   cat broker.key broker.crt >broker.pem

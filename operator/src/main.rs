@@ -19,9 +19,11 @@ struct Args {
 enum Command {
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Prepares the sample system for containers: settings, keys, topics, users, databases, registry.
+    Prepare(local::containers::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
     Registry(registry::options::Options),
-    /// Prints access lists or topics and users in another tool's words.
+    /// Prints access lists, topics and users, or services in another tool's words.
     Render(render::Options),
     /// Runs the whole system on the local stack, each service and sample bank as a process.
     Run(local::run::options::Options),
@@ -41,6 +43,7 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
         Command::Demo(options) => demo::run(&options).await?,
+        Command::Prepare(options) => local::containers::run(&options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,
         Command::Run(options) => local::run::run(&options).await?,

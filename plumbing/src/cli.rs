@@ -6,9 +6,12 @@
 //! | `config check` | prints every mistake of the settings, or what was checked; asks no server |
 //! | `config explain <key>` | the value, and every layer that set it |
 //! | `config show` | what is in force, as TOML |
+//! | `health` | asks the process that runs with the same settings how it is |
 //! | `openapi` | the document of its HTTP interface, where it has one for others |
 //!
 //! No secret is printed by any of them.
+
+mod health;
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -21,7 +24,7 @@ use std::time::Duration;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::admin::{self, AdminConfig};
-use crate::config::{Effective, Settings, Sources};
+use crate::config::{ConfigError, Effective, Settings, Sources};
 use crate::exit::{Exit, Failure};
 use crate::lifecycle::{self, Lifecycle, Signals};
 use crate::telemetry;
@@ -81,6 +84,12 @@ enum Command {
     /// Looks at the settings; starts nothing.
     #[command(subcommand)]
     Config(ConfigCommand),
+    /// Asks the process that runs with the same settings on this machine: exit code 0 for yes, 69 for no or no answer.
+    Health {
+        /// What to ask.
+        #[arg(value_enum, default_value_t)]
+        question: health::Question,
+    },
     /// Prints the OpenAPI document of its HTTP interface.
     Openapi,
 }
@@ -148,6 +157,13 @@ pub async fn serve<S: Service>() -> ExitCode {
     end(name, line, async |line| match &line.command {
         None => run::<S>(&line).await,
         Some(Command::Config(command)) => look::<S>(&line, command).map(|()| ExitCode::SUCCESS),
+        Some(Command::Health { question }) => {
+            // Types alone: what rules say is the running process's business, and the probe may lack its flags.
+            let config: S::Config = effective::<S>(&line)?
+                .settings()
+                .map_err(|error: ConfigError| error.exit().because(error))?;
+            health::ask(S::admin(&config), *question).await.map(|()| ExitCode::SUCCESS)
+        }
         Some(Command::Openapi) => {
             let none = || Exit::Usage.because("this service has no HTTP interface for others".to_owned());
             print(S::openapi().ok_or_else(none)?).map(|()| ExitCode::SUCCESS)

@@ -203,7 +203,10 @@ impl Drop for ChildProcess {
 }
 
 /// The directory Cargo puts binaries into: test executables are in `deps/` below it.
-fn binaries() -> PathBuf {
+///
+/// # Panics
+/// When the operating system does not know the test executable.
+pub fn binaries() -> PathBuf {
     let executable = env::current_exe().expect("the operating system knows the test executable");
     let directory = executable.parent().expect("an executable is in a directory");
     if directory.ends_with("deps") || directory.ends_with("examples") {

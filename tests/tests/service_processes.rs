@@ -247,6 +247,12 @@ impl Started {
         Self { process, admin, client: plumbing::http::client(None).expect("no file can be wrong"), settings }
     }
 
+    /// The exit code of `<service> health <question>`.
+    async fn health(&self, service: &str, question: &str) -> i32 {
+        let listen = format!("admin.listen={}", self.admin.trim_start_matches("http://"));
+        self.settings.run(service, &["health", question, "--set", &listen], &[]).await.0
+    }
+
     fn hang_up(&self) {
         let hup = std::process::Command::new("kill").args(["-HUP", &self.process.id().to_string()]).status();
         assert!(hup.expect("kill runs").success());
@@ -288,6 +294,7 @@ async fn every_service_tells_how_it_is_and_ends_in_order_at_sigterm() {
         assert_eq!(started.get("/health/startup").await.0, 200, "{service}");
         started.until_failing("ready", <[String]>::is_empty).await;
         assert_eq!(started.get("/health/ready").await.0, 200, "{service}");
+        assert_eq!(started.health(service, "ready").await, 0, "{service}");
         let (status, metrics) = started.get("/metrics").await;
         assert_eq!(status, 200);
         assert!(metrics.contains(&format!("cardquery_build_info{{role=\"{service}\",version=")), "{metrics}");
@@ -387,6 +394,8 @@ async fn a_broker_that_is_away_fails_readiness_and_not_liveness() {
             .await;
         assert_eq!(started.get("/health/ready").await.0, 503, "{service}");
         assert_eq!(started.get("/health/live").await.0, 200, "{service}");
+        assert_eq!(started.health(service, "ready").await, 69, "{service}");
+        assert_eq!(started.health(service, "live").await, 0, "{service}");
         cluster.broker_up(1).expect("brought up");
         started.until_failing("the broker is back", <[String]>::is_empty).await;
         assert_eq!(started.process.terminate_and_wait(WITHIN).await, 0, "{service}");

@@ -5,6 +5,7 @@ use plumbing::http::MutualTls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use schemas::ids::UpstreamId;
 
+use super::addresses::HUB_HOST;
 use super::secret_file::{self, WriteError};
 use super::settings::Files;
 
@@ -32,7 +33,7 @@ struct Pair {
 }
 
 impl Certificates {
-    /// The hub as this machine, and the producer as its upstream.
+    /// The hub as this machine or its container, and the producer as its upstream.
     pub(super) fn make(upstream: &UpstreamId) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -45,7 +46,7 @@ impl Certificates {
             Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
         };
         Ok(Self {
-            aggregator: pair(&["localhost".to_owned(), "127.0.0.1".to_owned()])?,
+            aggregator: pair(&["localhost", "127.0.0.1", HUB_HOST].map(str::to_owned))?,
             producer: pair(&[format!("upstream-{upstream}")])?,
             authority: authority.pem(),
         })

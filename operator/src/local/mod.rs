@@ -12,6 +12,7 @@
 //! |---|---|
 //! | `stack.rs` | where the servers are |
 //! | `plan.rs`, `service.rs` | pure: what there is to be, and what starts a process |
+//! | `addresses.rs` | where processes listen: on this machine, or each in a container |
 //! | `http_tls.rs` | certificates for the way between producer and hub |
 //! | `settings.rs` | pure: the settings file of every process |
 //! | `databases.rs`, `ports.rs`, `secret_file.rs` | what a system takes of the machine |
@@ -19,7 +20,10 @@
 //! | `ready.rs` | asks a process whether it is ready |
 //! | `owned_process.rs` | a process that ends with its owner |
 //! | `run/` | `cardquery run` |
+//! | `containers/` | `cardquery prepare` |
 
+mod addresses;
+pub mod containers;
 pub mod databases;
 mod http_tls;
 pub mod owned_process;
@@ -44,10 +48,11 @@ use schemas::topics::Topics;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use self::addresses::Addresses;
 use self::databases::{Database, Server};
 use self::plan::{Part, Plan};
 use self::service::Service;
-use self::settings::{Addresses, Files};
+use self::settings::Files;
 use self::stack::Stack;
 
 /// A system that is about to run on a stack.
@@ -94,13 +99,21 @@ impl Local {
     /// # Errors
     /// With the exit code of what stands in the way.
     pub fn new(stack: Stack, plan: Plan) -> Result<Self, Failure> {
-        let parts = plan.parts();
-        let mut ports = ports::free(parts.len() + 2).map_err(|error| Exit::Unavailable.because(error))?;
-        let (hub, producer) = (ports.remove(0), ports.remove(0));
-        let admin = parts.iter().map(Part::name).zip(ports).collect();
-        let addresses = Addresses { producer, hub, admin };
+        let addresses = Addresses::here(&plan).map_err(|error| Exit::Unavailable.because(error))?;
+        Self::at(addresses, stack, plan)
+    }
+
+    /// As [`Local::new`], with each process in a container of its own.
+    ///
+    /// # Errors
+    /// With the exit code of what stands in the way.
+    pub fn in_containers(stack: Stack, plan: Plan) -> Result<Self, Failure> {
+        Self::at(Addresses::in_containers(&plan), stack, plan)
+    }
+
+    fn at(addresses: Addresses, stack: Stack, plan: Plan) -> Result<Self, Failure> {
         let databases = databases(&plan, &stack).map_err(|error| Exit::Config.because(error))?;
-        let services = parts.into_iter().map(|part| service(&plan, &addresses, part)).collect();
+        let services = plan.parts().into_iter().map(|part| service(&plan, &addresses, part)).collect();
         Ok(Self { plan, stack, services, addresses, databases })
     }
 

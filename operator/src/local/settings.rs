@@ -1,13 +1,13 @@
 //! The settings file of every process. Secrets stand beside it, in files of their own.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use plumbing::http::MutualTls;
 use schemas::ids::{BankId, UpstreamId};
 use serde_json::{Value, json};
 
+use super::addresses::Addresses;
 use super::plan::{Part, Plan};
 use super::stack::Stack;
 use crate::sample;
@@ -17,17 +17,6 @@ pub(super) struct Site<'a> {
     pub(super) plan: &'a Plan,
     pub(super) stack: &'a Stack,
     pub(super) addresses: &'a Addresses,
-}
-
-/// Where processes listen.
-#[derive(Clone, Debug)]
-pub(super) struct Addresses {
-    /// The wallet's interface.
-    pub(super) producer: SocketAddr,
-    /// The hub's.
-    pub(super) hub: SocketAddr,
-    /// Health and metrics, by process.
-    pub(super) admin: BTreeMap<String, SocketAddr>,
 }
 
 /// Files of a process, below the plan's folder.
@@ -157,7 +146,7 @@ impl Site<'_> {
     fn producer(&self, upstream: &UpstreamId) -> Settings {
         // Everything shares one machine here: a hub that is slow to answer must not turn a repeat into a second record.
         let hub = json!({
-            "url": format!("https://{}", self.addresses.hub),
+            "url": format!("https://{}", self.addresses.hub_name),
             "repeat_check_ms": 5_000,
             "tls": self.tls("producer"),
         });

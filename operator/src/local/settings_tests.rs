@@ -3,7 +3,6 @@ use std::path::Path;
 use plumbing::config::Settings as _;
 use schemas::topics::Topics;
 
-use super::super::ports;
 use super::*;
 
 fn stack() -> Stack {
@@ -18,15 +17,18 @@ fn stack() -> Stack {
     }
 }
 
-/// The settings of every process, by name.
+fn plan() -> Plan {
+    Plan::new("/stack/run".into())
+}
+
+/// The settings of every process on this machine.
 fn rendered(folder: &Path) -> Vec<(Part, PathBuf)> {
-    let (plan, stack) = (Plan::new("/stack/run".into()), stack());
-    let parts = plan.parts();
-    let mut free = ports::free(parts.len() + 2).expect("ports");
-    let (producer, hub) = (free.remove(0), free.remove(0));
-    let admin = parts.iter().map(Part::name).zip(free).collect();
-    let addresses = Addresses { producer, hub, admin };
-    let site = Site { plan: &plan, stack: &stack, addresses: &addresses };
+    rendered_at(&Addresses::here(&plan()).expect("ports"), folder)
+}
+
+fn rendered_at(addresses: &Addresses, folder: &Path) -> Vec<(Part, PathBuf)> {
+    let (plan, stack) = (plan(), stack());
+    let site = Site { plan: &plan, stack: &stack, addresses };
     let write = |part: Part| {
         let path = folder.join(format!("{}.toml", part.name()));
         let text = site.of(&part);
@@ -34,7 +36,33 @@ fn rendered(folder: &Path) -> Vec<(Part, PathBuf)> {
         std::fs::write(&path, text).expect("written");
         (part, path)
     };
-    parts.into_iter().map(write).collect()
+    plan.parts().into_iter().map(write).collect()
+}
+
+#[test]
+fn a_process_in_a_container_is_reached_from_outside_but_for_the_wallets_interface_without_callers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (part, path) in rendered_at(&Addresses::in_containers(&plan()), folder.path()) {
+        let admin = match part {
+            Part::Aggregator => {
+                let config = aggregator::Config::load(Some(&path)).expect("settings");
+                config.validate().expect("usable");
+                assert!(config.listen.ip().is_unspecified() && config.tls.is_some());
+                config.admin
+            }
+            Part::Notifier => notifier::Config::load(Some(&path)).expect("settings").admin,
+            Part::Producer(_) => {
+                let config = producer::Config::load(Some(&path)).expect("settings");
+                let config = producer::Config { dev: true, ..config };
+                config.validate().expect("usable");
+                assert!(config.http.listen.ip().is_loopback());
+                assert_eq!(config.hub.url, "https://aggregator:8490");
+                config.admin
+            }
+            Part::Connector(_) => bank_connector::Config::load(Some(&path)).expect("settings").admin,
+        };
+        assert!(admin.listen.ip().is_unspecified());
+    }
 }
 
 #[test]

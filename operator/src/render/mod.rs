@@ -1,6 +1,7 @@
-//! `cardquery render`: the table of topics and its access lists in other tools' words. No cluster is asked.
+//! `cardquery render`: the table of topics, its access lists and its services in other tools' words. No cluster is asked.
 
 mod acls;
+pub mod kubernetes;
 mod strimzi;
 
 use std::io::Write;
@@ -11,7 +12,7 @@ use plumbing::exit::{Exit, Failure};
 
 use crate::config::Config;
 
-/// Prints access lists or topics and users in another tool's words.
+/// Prints access lists, topics and users, or services in another tool's words.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
     /// In whose words.
@@ -30,6 +31,15 @@ pub enum Form {
         /// The client settings that kafka-acls is to use.
         #[arg(long, value_name = "FILE", default_value = "admin.properties")]
         command_config: String,
+    },
+    /// The services of hub, upstreams and banks as resources of Kubernetes.
+    Kubernetes {
+        /// Settings that differ from the defaults: a file, or a folder with an operator.toml.
+        #[arg(short, long, value_name = "PATH")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        #[allow(missing_docs)]
+        site: kubernetes::Site,
     },
     /// Topics, users and access lists as resources of the Strimzi operator, 0.49 or newer.
     Strimzi {
@@ -51,6 +61,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
         Form::Acls { config, command_config } => {
             let (config, estate) = Config::load_with_estate(config.as_deref())?;
             acls::commands(&estate, &config.kafka.brokers, command_config)
+        }
+        Form::Kubernetes { config, site } => {
+            let (config, estate) = Config::load_with_estate(config.as_deref())?;
+            kubernetes::documents(&config, &estate, site)
         }
         Form::Strimzi { config, cluster } => {
             let (_, estate) = Config::load_with_estate(config.as_deref())?;
