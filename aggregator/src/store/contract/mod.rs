@@ -3,6 +3,7 @@
 mod asking;
 mod erasing;
 mod holding;
+mod logging;
 mod own_writes;
 mod racing;
 
@@ -90,6 +91,12 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         erasing::refuses_what_comes_behind_the_watermark(&fresh().await).await?;
         erasing::takes_content_then_queries_then_what_is_left_of_them(&fresh().await).await?;
         erasing::forgets_withdrawals_whose_queries_never_came(&fresh().await).await?;
+        logging::is_kept_by_one_at_a_time(&fresh().await, &clock).await?;
+        logging::gives_each_leaf_one_position(&fresh().await).await?;
+        logging::is_whole_when_many_write_and_sequence_at_once(&fresh().await).await?;
+        logging::adopts_what_was_published(&fresh().await).await?;
+        logging::has_a_receipt_once(&fresh().await).await?;
+        logging::finds_the_segments_of_a_report(&fresh().await).await?;
         racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
         racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;
         racing::of_two_last_replies_one_makes_the_report(&fresh().await).await?;
