@@ -53,7 +53,7 @@ impl Finding {
         Self { at: u64::try_from(at).ok(), ..self }
     }
 
-    fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let mut place = String::new();
         match (self.entry, self.until) {
             (Some(entry), Some(until)) => _ = write!(place, "entries {entry} to {}", until.saturating_sub(1)),

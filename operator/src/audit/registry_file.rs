@@ -22,7 +22,7 @@ pub struct Line {
     /// Record key, `<kind>/<id>`.
     pub key: String,
     /// Record value, an encoded `RegistryRecord`.
-    #[serde(with = "hex::serde")]
+    #[serde(with = "super::hexed")]
     pub value: Vec<u8>,
 }
 
@@ -54,9 +54,8 @@ impl Line {
 /// # Errors
 /// The first line that is none.
 pub fn parse(bytes: &[u8]) -> Result<Vec<Line>, Finding> {
-    let malformed = |n: usize, why: &str| {
-        Finding::new(Code::REGISTRY_MALFORMED, why).file(REGISTRY).at(n + 1)
-    };
+    let malformed =
+        |n: usize, why: &str| Finding::new(Code::REGISTRY_MALFORMED, why).file(REGISTRY).at(n + 1);
     let mut lines: Vec<Line> = Vec::new();
     let mut rest = bytes;
     while !rest.is_empty() {
@@ -115,10 +114,9 @@ pub(super) fn findings(lines: &[Line], fates: &[Fate]) -> Vec<Finding> {
                 Code::REGISTRY_VERSIONS_MISSING,
                 format!("{}: the next version is missing, so the one after it counts by its roots", line.key),
             ),
-            Fate::Refused(reason) => Finding::new(
-                Code::REGISTRY_REFUSED,
-                format!("{}: {reason}", line.key.escape_debug()),
-            ),
+            Fate::Refused(reason) => {
+                Finding::new(Code::REGISTRY_REFUSED, format!("{}: {reason}", line.key.escape_debug()))
+            }
         };
         Some(finding.file(REGISTRY).at(n + 1))
     };

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
 
 /// Takes records in any order and gives them in ascending order.
-pub struct Sorter<const N: usize> {
+pub(super) struct Sorter<const N: usize> {
     buffer: Vec<[u8; N]>,
     in_memory: usize,
     runs: Vec<File>,
@@ -14,7 +14,7 @@ pub struct Sorter<const N: usize> {
 
 impl<const N: usize> Sorter<N> {
     /// One that keeps up to `in_memory` records in memory.
-    pub fn new(in_memory: usize) -> Self {
+    pub(super) fn new(in_memory: usize) -> Self {
         Self { buffer: Vec::new(), in_memory: in_memory.max(1), runs: Vec::new() }
     }
 
@@ -22,7 +22,7 @@ impl<const N: usize> Sorter<N> {
     ///
     /// # Errors
     /// When a temporary file cannot be written.
-    pub fn push(&mut self, record: [u8; N]) -> io::Result<()> {
+    pub(super) fn push(&mut self, record: [u8; N]) -> io::Result<()> {
         self.buffer.push(record);
         if self.buffer.len() < self.in_memory {
             return Ok(());
@@ -42,7 +42,7 @@ impl<const N: usize> Sorter<N> {
     ///
     /// # Errors
     /// When a temporary file cannot be read, or what `each` says.
-    pub fn finish(mut self, mut each: impl FnMut(&[u8; N]) -> io::Result<()>) -> io::Result<()> {
+    pub(super) fn finish(mut self, mut each: impl FnMut(&[u8; N]) -> io::Result<()>) -> io::Result<()> {
         self.buffer.sort_unstable();
         let mut rest = std::mem::take(&mut self.buffer).into_iter();
         let mut runs: Vec<_> = self.runs.into_iter().map(BufReader::new).collect();
@@ -87,7 +87,12 @@ mod tests {
                 sorter.push(*record).expect("kept");
             }
             let mut sorted = Vec::new();
-            sorter.finish(|record| { sorted.push(*record); Ok(()) }).expect("read");
+            sorter
+                .finish(|record| {
+                    sorted.push(*record);
+                    Ok(())
+                })
+                .expect("read");
             assert_eq!(sorted, expected, "{in_memory}");
         }
     }
