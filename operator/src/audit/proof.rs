@@ -163,6 +163,11 @@ impl Proof {
         format!("{text}\n")
     }
 
+    /// The signed note that vouches for it.
+    pub fn checkpoint_text(&self) -> &str {
+        &self.checkpoint
+    }
+
     /// Reads a document.
     ///
     /// # Errors

@@ -21,6 +21,7 @@ use crate::audit::codes::Code;
 use crate::audit::finding::Finding;
 use crate::audit::folder::{Folder, named};
 use crate::audit::layout::{self, Row, WIDTH};
+use crate::audit::notes;
 
 /// Writes one export.
 pub struct Writer {
@@ -212,13 +213,7 @@ impl Writer {
                 format!("the checkpoint of {size} entries at offset {offset} is not the root of those here");
             return Err(Finding::new(Code::CHECKPOINT_FORK, text).into());
         }
-        let path = layout::checkpoints(size);
-        let kept = self.folder.read(&path)?.unwrap_or_default();
-        let kept = String::from_utf8_lossy(&kept);
-        if !super::super::notes::split(&kept).contains(&note) {
-            write(&self.folder.path().join(&path), format!("{kept}{note}").as_bytes())?;
-            self.exported.checkpoints += 1;
-        }
+        self.keep_note(&checkpoint, note)?;
         if self.signed.as_ref().is_none_or(|(largest, _)| largest.size <= size) {
             self.signed = Some((checkpoint, note.to_owned()));
         }
@@ -226,6 +221,28 @@ impl Writer {
             // What comes before is all there, and vouched for.
             self.next_offset = offset + 1;
         }
+        Ok(())
+    }
+
+    /// Of several checkpoints with the same root the first and the last stay: a log that rests has one a minute.
+    fn keep_note(&mut self, checkpoint: &Checkpoint, note: &str) -> Result<(), ExportError> {
+        let path = layout::checkpoints(checkpoint.size);
+        let kept = self.folder.read(&path)?.unwrap_or_default();
+        let kept = String::from_utf8_lossy(&kept);
+        let kept = notes::split(&kept);
+        let text = match (kept.first(), kept.last()) {
+            (Some(first), Some(last)) => {
+                let last = Checkpoint::open(last, &self.origin, &self.hub)
+                    .map_err(|_| ExportError::Damaged(path.clone()))?;
+                if checkpoint.signed_at <= last.signed_at {
+                    return Ok(());
+                }
+                format!("{first}{note}")
+            }
+            _ => note.to_owned(),
+        };
+        write(&self.folder.path().join(path), text.as_bytes())?;
+        self.exported.checkpoints += 1;
         Ok(())
     }
 
