@@ -2,6 +2,7 @@
 //!
 //! | to find | look in |
 //! |---|---|
+//! | the audit log, copied, verified and proved from | [`audit`] |
 //! | one query through the whole system, in one process | [`demo`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
@@ -11,6 +12,7 @@
 //! | the settings | [`config`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
+pub mod audit;
 pub mod config;
 pub mod demo;
 pub mod local;
