@@ -41,6 +41,8 @@ pub enum Role {
     Notifier,
     /// The operator.
     Operator,
+    /// Whoever puts dead letters back.
+    Redrive,
     /// An auditor.
     Auditor,
     /// Every party and service.
@@ -73,6 +75,8 @@ pub struct Spec {
     pub writers: &'static [Role],
     /// Who reads.
     pub readers: &'static [Role],
+    /// Who deletes records before their time.
+    pub deleters: &'static [Role],
 }
 
 const KIB: usize = 1024;
@@ -105,6 +109,7 @@ impl Family {
             max_message_bytes: kib * KIB,
             writers,
             readers,
+            deleters: &[],
         };
         let dead = |source: Family| Spec {
             partitions: 3,
@@ -113,14 +118,15 @@ impl Family {
             sealed_until: self.sealed_until(),
             max_message_bytes: source.spec().max_message_bytes + DEAD_LETTER_ROOM,
             writers: source.spec().readers,
-            readers: &[Role::Operator],
+            readers: &[Role::Operator, Role::Redrive],
+            deleters: &[Role::Redrive],
         };
         match self {
-            Family::Query => spec(12, 5, HOUR, 512, &[Role::Upstream], &[Role::Aggregator]),
+            Family::Query => spec(12, 5, HOUR, 512, &[Role::Upstream, Role::Redrive], &[Role::Aggregator]),
             Family::Event => spec(12, 5, HOUR, 64, &[Role::Aggregator], &[Role::Upstream]),
             Family::Request => spec(3, 2, HOUR, 64, &[Role::Aggregator], &[Role::Bank]),
-            Family::Reply => spec(3, 3, HOUR, 64, &[Role::Bank], &[Role::Aggregator]),
-            Family::Notice => spec(12, 2, HOUR, 64, &[Role::Aggregator], &[Role::Notifier]),
+            Family::Reply => spec(3, 3, HOUR, 64, &[Role::Bank, Role::Redrive], &[Role::Aggregator]),
+            Family::Notice => spec(12, 2, HOUR, 64, &[Role::Aggregator, Role::Redrive], &[Role::Notifier]),
             Family::Sms => spec(12, 30, DAY, 64, &[Role::Notifier], &[Role::Operator, Role::Notifier]),
             Family::Registry => Spec {
                 cleanup: Cleanup::Compact,

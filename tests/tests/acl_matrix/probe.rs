@@ -69,6 +69,7 @@ impl<'a> Probe<'a> {
             (Action::WriteIdempotently, self.write_idempotently(&written)),
             (Action::Write, written),
             (Action::Read, self.read_everywhere(&described)),
+            (Action::DeleteRecords, self.delete_records()),
             (Action::Describe, described),
             (Action::JoinGroup, self.join_every_group()),
             (Action::CreateTopic, self.create_topics()),
@@ -174,6 +175,23 @@ impl<'a> Probe<'a> {
             (topic.name.clone(), outcome)
         });
         topics.collect()
+    }
+
+    /// Up to the beginning of every topic: nothing is lost by it.
+    fn delete_records(&self) -> BTreeMap<String, Outcome> {
+        let admin: AdminClient<DefaultClientContext> =
+            self.config.create().expect("these settings are valid");
+        let topics = self.world.topics.iter().map(|topic| async {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(&topic.name, PARTITION, Offset::Offset(0)).expect("an offset");
+            let told = admin.delete_records(&list, &AdminOptions::new().request_timeout(Some(WITHIN))).await;
+            let error = match told {
+                Ok(list) => list.elements()[0].error().err(),
+                Err(error) => Some(error),
+            };
+            (topic.name.clone(), self.outcome(error, Code::TopicAuthorizationFailed, &topic.name))
+        });
+        self.runtime.block_on(join_all(topics)).into_iter().collect()
     }
 
     /// Every group, to read what everybody may read: a member of the group gets the record.
