@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{demo, local, registry, render, submit, topics};
+use cardquery::{demo, dlq, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -19,6 +19,8 @@ struct Args {
 enum Command {
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Lists, shows, exports, puts back and drops dead letters.
+    Dlq(dlq::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
     Registry(registry::options::Options),
     /// Prints access lists or topics and users in another tool's words.
@@ -41,6 +43,7 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
         Command::Demo(options) => demo::run(&options).await?,
+        Command::Dlq(options) => dlq::run(options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,
         Command::Run(options) => local::run::run(&options).await?,

@@ -244,11 +244,26 @@ impl Topics {
 
     /// The dead-letter topic for records of `topic`, if its family has one.
     pub fn dead_letter(&self, topic: &str) -> Option<String> {
-        match self.owner(topic)? {
-            Owner::Query(_) => Some(format!("dlq.{}", self.shared(Family::DeadQuery))),
-            Owner::Reply(_) => Some(format!("dlq.{}", self.shared(Family::DeadReply))),
-            Owner::Notice => Some(format!("dlq.{}", self.shared(Family::DeadNotice))),
-        }
+        Some(match self.owner(topic)? {
+            Owner::Query(_) => self.dead_query(),
+            Owner::Reply(_) => self.dead_reply(),
+            Owner::Notice => self.dead_notice(),
+        })
+    }
+
+    /// The topic of dead letters from query topics.
+    pub fn dead_query(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadQuery))
+    }
+
+    /// The topic of dead letters from reply topics.
+    pub fn dead_reply(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadReply))
+    }
+
+    /// The topic of dead letters from the notice topic.
+    pub fn dead_notice(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadNotice))
     }
 
     /// Whose topic a consumed record came through.
