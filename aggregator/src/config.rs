@@ -10,7 +10,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::config::{ConfigError, Faults, Settings};
 use plumbing::exit::Exit;
 use plumbing::http::MutualTls;
-use plumbing::kafka::KafkaConfig;
+use plumbing::kafka::{BreakerConfig, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
@@ -59,6 +59,8 @@ pub struct Config {
     pub sweep_interval_ms: u64,
     /// Health and metrics.
     pub admin: AdminConfig,
+    /// When dead letters are a flood.
+    pub dead_letters: BreakerConfig,
     /// The broker.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -173,6 +175,7 @@ impl Settings for Config {
 
     fn validate(&self) -> Result<(), Faults> {
         let mut faults = self.kafka.faults();
+        faults.extend(self.dead_letters.faults());
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             faults.push(format!("listen: {} is not a loopback address, and there is no [tls]", self.listen));
         }

@@ -9,8 +9,9 @@ use plumbing::exit::Exit;
 use plumbing::http::{HttpListener, MutualTls, Peer, TlsError};
 use plumbing::in_force::InForce;
 use plumbing::kafka::{
-    Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, GroupOffsets, KafkaConfig,
-    KafkaError, Lanes, Producer, Record, RecordReader, Subscription, Watermarks, read_to_end,
+    BreakerConfig, Changes, Commit, Consumer, ConsumerConfig, ConsumerHandle, DeadLetters, GroupOffsets,
+    KafkaConfig, KafkaError, Lanes, Producer, Record, RecordReader, Subscription, Watermarks, WhenOpen,
+    read_to_end,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::outbox::relay;
@@ -218,8 +219,9 @@ pub async fn start_on<S: Store>(
         rebuild(kafka, &hub, &registrar, &assembler).await?;
     }
 
-    let queries = consume(kafka, &hub, Source::Queries, Arc::clone(&registrar), lifecycle)?;
-    let replies = consume(kafka, &hub, Source::Replies, Arc::clone(&assembler), lifecycle)?;
+    let limits = config.dead_letters;
+    let queries = consume(kafka, &hub, Source::Queries, limits, Arc::clone(&registrar), lifecycle)?;
+    let replies = consume(kafka, &hub, Source::Replies, limits, Arc::clone(&assembler), lifecycle)?;
     let tls = config.tls.as_ref().map(MutualTls::server).transpose()?;
     let listener = HttpListener::bind(config.listen, tls)
         .await
@@ -290,6 +292,14 @@ impl Source {
         }
     }
 
+    /// Replies have a deadline: whatever comes, they are never paused.
+    fn when_open(self) -> WhenOpen {
+        match self {
+            Source::Queries => WhenOpen::Pause,
+            Source::Replies => WhenOpen::Count,
+        }
+    }
+
     fn service(self) -> &'static str {
         match self {
             Source::Queries => "aggregator.query",
@@ -309,13 +319,15 @@ fn consume<S: Store>(
     kafka: &KafkaConfig,
     hub: &Hub<S>,
     source: Source,
+    limits: BreakerConfig,
     handler: Arc<impl plumbing::kafka::Handler>,
     lifecycle: &Lifecycle,
 ) -> Result<ConsumerHandle, KafkaError> {
     let group_id = hub.topics.group(source.service());
     let topics = hub.topics.clone();
     let topic_for = Arc::new(move |topic: &str| topics.dead_letter(topic));
-    let dead_letters = DeadLetters::new(hub.producer.clone(), &group_id, topic_for, DEAD_LETTER_MAX_AGE);
+    let dead_letters = DeadLetters::new(hub.producer.clone(), &group_id, topic_for, DEAD_LETTER_MAX_AGE)
+        .limited(limits, source.when_open());
     let config = ConsumerConfig {
         group_id,
         topics: source.topics(hub),

@@ -9,7 +9,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::config::{ConfigError, Faults, Settings};
 use plumbing::exit::Exit;
 use plumbing::http::MutualTls;
-use plumbing::kafka::{Commit, KafkaConfig};
+use plumbing::kafka::{BreakerConfig, Commit, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
@@ -41,6 +41,8 @@ pub struct Config {
     pub postgres: PostgresConfig,
     /// Health and metrics.
     pub admin: AdminConfig,
+    /// When dead letters are a flood.
+    pub dead_letters: BreakerConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -213,6 +215,7 @@ impl Config {
     /// What is wrong with everything but the gateway, which whoever starts the service may bring along.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
+        faults.extend(self.dead_letters.faults());
         match self.store {
             StoreConfig::Postgres => faults.extend(self.postgres.faults()),
             StoreConfig::Memory => {}

@@ -10,7 +10,7 @@ use plumbing::exit::Exit;
 use plumbing::http::{HttpListener, MutualTls, TlsError};
 use plumbing::kafka::{
     Consumer, ConsumerConfig, DeadLetters, KafkaError, Lanes, ProduceError, Producer, RecordReader,
-    Watermarks,
+    Watermarks, WhenOpen,
 };
 use plumbing::lifecycle::Lifecycle;
 use plumbing::postgres::{self, PostgresError, UP_WITHIN, wait_until_up};
@@ -172,7 +172,8 @@ async fn start_on<S: Store + Clone>(
     let notice: Arc<str> = topics.notice().into();
     let dead_letter_topic = move |source: &str| topics.dead_letter(source);
     let dead_letters =
-        DeadLetters::new(producer, group_id.clone(), Arc::new(dead_letter_topic), DEAD_LETTER_MAX_AGE);
+        DeadLetters::new(producer, group_id.clone(), Arc::new(dead_letter_topic), DEAD_LETTER_MAX_AGE)
+            .limited(config.dead_letters, WhenOpen::Pause);
     let consumer = ConsumerConfig {
         group_id,
         topics: vec![notice.to_string()],

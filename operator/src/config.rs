@@ -84,7 +84,15 @@ impl Config {
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: Option<&Path>) -> Result<Self, ConfigError> {
-        let file = path.map(|path| if path.is_dir() { path.join(FILE) } else { path.to_owned() });
+        Self::load_file(path, FILE)
+    }
+
+    /// Reads the settings; a folder stands for the file called `name` in it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load_file(path: Option<&Path>, name: &str) -> Result<Self, ConfigError> {
+        let file = path.map(|path| if path.is_dir() { path.join(name) } else { path.to_owned() });
         plumbing::config::load(DEFAULTS, file.as_deref(), ENV_PREFIX)
     }
 

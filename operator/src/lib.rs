@@ -6,6 +6,7 @@
 //! | one query through the whole system, in one process | [`demo`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
+//! | dead letters: looking at them, putting them back or away | [`dlq`] |
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
 //! | writing and reading registry entries | [`registry`] |
@@ -15,6 +16,7 @@
 pub mod audit;
 pub mod config;
 pub mod demo;
+pub mod dlq;
 pub mod local;
 pub mod registry;
 pub mod render;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{audit, demo, local, registry, render, submit, topics};
+use cardquery::{audit, demo, dlq, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -21,6 +21,8 @@ enum Command {
     Audit(audit::options::Options),
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Lists, shows, exports, puts back and drops dead letters.
+    Dlq(dlq::options::Options),
     /// Prepares the sample system for containers: settings, keys, topics, users, databases, registry.
     Prepare(local::containers::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
@@ -46,6 +48,7 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     match args.command {
         Command::Audit(options) => return audit::run(options).await,
         Command::Demo(options) => demo::run(&options).await?,
+        Command::Dlq(options) => dlq::run(options).await?,
         Command::Prepare(options) => local::containers::run(&options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,

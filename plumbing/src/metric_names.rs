@@ -7,6 +7,11 @@ pub const RECORDS_HANDLED: &str = "cardquery_records_handled_total";
 pub const RECORDS_RETRIED: &str = "cardquery_records_retried_total";
 /// Records that ended as dead letters; labels `code` and `outcome` (`copied`, `counted`).
 pub const DLQ_RECORDS: &str = "cardquery_dlq_records_total";
+/// Times that the dead letters of a topic became too many; labels `code` of the last one, and `outcome` (`paused`: the
+/// topic waits; `counted`: they are counted and not copied).
+pub const DLQ_BREAKER_TRIPS: &str = "cardquery_dlq_breaker_trips_total";
+/// Topics whose dead letters are too many now; label `outcome`, as above.
+pub const DLQ_BREAKERS_OPEN: &str = "cardquery_dlq_breakers_open";
 /// Commits that the broker refused or never answered.
 pub const COMMIT_ERRORS: &str = "cardquery_commit_errors_total";
 /// Positions that the broker reset although something had been committed.
@@ -33,6 +38,8 @@ pub const ALL: &[&str] = &[
     RECORDS_HANDLED,
     RECORDS_RETRIED,
     DLQ_RECORDS,
+    DLQ_BREAKER_TRIPS,
+    DLQ_BREAKERS_OPEN,
     COMMIT_ERRORS,
     OFFSET_RESETS,
     REBALANCES,
@@ -58,6 +65,8 @@ mod tests {
                 "cardquery_records_handled_total",
                 "cardquery_records_retried_total",
                 "cardquery_dlq_records_total",
+                "cardquery_dlq_breaker_trips_total",
+                "cardquery_dlq_breakers_open",
                 "cardquery_commit_errors_total",
                 "cardquery_offset_resets_total",
                 "cardquery_rebalances_total",

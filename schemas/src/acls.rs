@@ -17,6 +17,7 @@ pub enum User {
     Bank(BankId),
     Notifier,
     Operator,
+    Redrive,
     Upstream(UpstreamId),
 }
 
@@ -29,6 +30,7 @@ impl fmt::Display for User {
             Self::Bank(id) => write!(f, "bank-{id}"),
             Self::Notifier => f.write_str("notifier"),
             Self::Operator => f.write_str("operator"),
+            Self::Redrive => f.write_str("redrive"),
             Self::Upstream(id) => write!(f, "upstream-{id}"),
         }
     }
@@ -49,6 +51,7 @@ pub enum Resource {
 pub enum Operation {
     Read,
     Write,
+    Delete,
 }
 
 impl fmt::Display for Operation {
@@ -57,6 +60,7 @@ impl fmt::Display for Operation {
         f.write_str(match self {
             Self::Read => "Read",
             Self::Write => "Write",
+            Self::Delete => "Delete",
         })
     }
 }
@@ -76,7 +80,7 @@ pub struct Binding {
 
 /// Every user of the broker but its administrator.
 pub fn users(upstreams: &[UpstreamId], banks: &[BankId]) -> BTreeSet<User> {
-    let services = [User::Aggregator, User::Auditor, User::Notifier, User::Operator];
+    let services = [User::Aggregator, User::Auditor, User::Notifier, User::Operator, User::Redrive];
     let banks = banks.iter().cloned().map(User::Bank);
     services.into_iter().chain(banks).chain(upstreams.iter().cloned().map(User::Upstream)).collect()
 }
@@ -88,7 +92,12 @@ pub fn bindings(topics: &Topics, upstreams: &[UpstreamId], banks: &[BankId]) -> 
     for family in Family::ALL {
         let spec = family.spec();
         for (name, holder) in topics.of_family(family, upstreams, banks) {
-            for (operation, roles) in [(Operation::Read, spec.readers), (Operation::Write, spec.writers)] {
+            let operations = [
+                (Operation::Read, spec.readers),
+                (Operation::Write, spec.writers),
+                (Operation::Delete, spec.deleters),
+            ];
+            for (operation, roles) in operations {
                 let allowed = everyone.iter().filter(|user| roles.iter().any(|role| role.is(user, holder)));
                 bindings.extend(allowed.map(|user| Binding {
                     user: user.clone(),
@@ -121,6 +130,7 @@ impl Role {
             Self::Aggregator => *user == User::Aggregator,
             Self::Notifier => *user == User::Notifier,
             Self::Operator => *user == User::Operator,
+            Self::Redrive => *user == User::Redrive,
             Self::Auditor => *user == User::Auditor,
             Self::Everyone => true,
         }
@@ -139,6 +149,7 @@ impl User {
             Self::Bank(id) => vec![topics.connector_group(id)],
             Self::Notifier => vec![topics.group("notifier")],
             Self::Operator => vec![topics.group("operator")],
+            Self::Redrive => vec![topics.group("redrive")],
             Self::Upstream(id) => vec![topics.group(&format!("producer.{id}"))],
         }
     }
@@ -193,7 +204,7 @@ mod tests {
 
     /// Names that could be mistaken for a part of a topic's name, and any other.
     fn id() -> impl Strategy<Value = String> {
-        let parts = "v1|query|event|request|reply|notice|sms|registry|audit|dlq|cardquery|connector|producer|operator";
+        let parts = "v1|query|event|request|reply|notice|sms|registry|audit|dlq|cardquery|connector|producer|operator|redrive";
         prop_oneof![parts, "[a-z0-9]{2,16}"]
     }
 
@@ -233,7 +244,7 @@ mod tests {
                 }
             }
             let names: BTreeSet<String> = users(&upstreams, &banks).iter().map(User::to_string).collect();
-            prop_assert_eq!(names.len(), 4 + upstreams.len() + banks.len());
+            prop_assert_eq!(names.len(), 5 + upstreams.len() + banks.len());
         }
     }
 }

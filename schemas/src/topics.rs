@@ -41,6 +41,8 @@ pub enum Role {
     Notifier,
     /// The operator.
     Operator,
+    /// Whoever puts dead letters back.
+    Redrive,
     /// An auditor.
     Auditor,
     /// Every party and service.
@@ -73,6 +75,8 @@ pub struct Spec {
     pub writers: &'static [Role],
     /// Who reads.
     pub readers: &'static [Role],
+    /// Who deletes records before their time.
+    pub deleters: &'static [Role],
 }
 
 const KIB: usize = 1024;
@@ -105,6 +109,7 @@ impl Family {
             max_message_bytes: kib * KIB,
             writers,
             readers,
+            deleters: &[],
         };
         let dead = |source: Family, writers| Spec {
             partitions: 3,
@@ -113,14 +118,21 @@ impl Family {
             sealed_until: self.sealed_until(),
             max_message_bytes: source.spec().max_message_bytes + DEAD_LETTER_ROOM,
             writers,
-            readers: &[Role::Operator],
+            readers: &[Role::Operator, Role::Redrive],
+            deleters: &[Role::Redrive],
         };
         match self {
-            Family::Query => spec(12, 5, HOUR, 512, &[Role::Upstream], &[Role::Aggregator, Role::Auditor]),
+            Family::Query => {
+                spec(12, 5, HOUR, 512, &[Role::Upstream, Role::Redrive], &[Role::Aggregator, Role::Auditor])
+            }
             Family::Event => spec(12, 5, HOUR, 64, &[Role::Aggregator], &[Role::Upstream, Role::Auditor]),
             Family::Request => spec(3, 2, HOUR, 64, &[Role::Aggregator], &[Role::Bank, Role::Auditor]),
-            Family::Reply => spec(3, 3, HOUR, 64, &[Role::Bank], &[Role::Aggregator, Role::Auditor]),
-            Family::Notice => spec(12, 2, HOUR, 64, &[Role::Aggregator], &[Role::Notifier, Role::Auditor]),
+            Family::Reply => {
+                spec(3, 3, HOUR, 64, &[Role::Bank, Role::Redrive], &[Role::Aggregator, Role::Auditor])
+            }
+            Family::Notice => {
+                spec(12, 2, HOUR, 64, &[Role::Aggregator, Role::Redrive], &[Role::Notifier, Role::Auditor])
+            }
             Family::Sms => {
                 spec(12, 30, DAY, 64, &[Role::Notifier], &[Role::Operator, Role::Notifier, Role::Auditor])
             }
@@ -247,11 +259,26 @@ impl Topics {
 
     /// The dead-letter topic for records of `topic`, if its family has one.
     pub fn dead_letter(&self, topic: &str) -> Option<String> {
-        match self.owner(topic)? {
-            Owner::Query(_) => Some(format!("dlq.{}", self.shared(Family::DeadQuery))),
-            Owner::Reply(_) => Some(format!("dlq.{}", self.shared(Family::DeadReply))),
-            Owner::Notice => Some(format!("dlq.{}", self.shared(Family::DeadNotice))),
-        }
+        Some(match self.owner(topic)? {
+            Owner::Query(_) => self.dead_query(),
+            Owner::Reply(_) => self.dead_reply(),
+            Owner::Notice => self.dead_notice(),
+        })
+    }
+
+    /// The topic of dead letters from query topics.
+    pub fn dead_query(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadQuery))
+    }
+
+    /// The topic of dead letters from reply topics.
+    pub fn dead_reply(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadReply))
+    }
+
+    /// The topic of dead letters from the notice topic.
+    pub fn dead_notice(&self) -> String {
+        format!("dlq.{}", self.shared(Family::DeadNotice))
     }
 
     /// Whose topic a consumed record came through.

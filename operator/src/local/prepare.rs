@@ -60,6 +60,7 @@ impl Local {
             .and_then(|made| made.write(&files))
             .map_err(cannot_create)?;
         write(&self.plan.folder.join("operator.toml"), &settings::operator(&self.plan, &self.stack))?;
+        write(&self.plan.folder.join("redrive.toml"), &settings::redrive(&self.plan, &self.stack))?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;
         write(&self.plan.folder.join(Told::FILE), &told)

@@ -239,6 +239,23 @@ pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
     render(settings.into_iter())
 }
 
+/// The settings of whoever puts dead letters back, for `cardquery dlq --config <folder>`.
+pub(super) fn redrive(plan: &Plan, stack: &Stack) -> String {
+    let settings = [
+        ("prefix", json!(plan.prefix)),
+        (
+            "kafka",
+            json!({
+                "brokers": stack.brokers,
+                "client_id": plan.topics().group("redrive"),
+                "properties": stack.sasl("redrive"),
+                "property_files": { "sasl.password": stack.password_file("redrive") },
+            }),
+        ),
+    ];
+    render(settings.into_iter())
+}
+
 fn roots() -> Vec<String> {
     sample::keys::roots().iter().map(|root| hex::encode(root.to_wire().raw)).collect()
 }

@@ -79,7 +79,7 @@ mod tests {
         let of_kind = |kind: &str| parsed.iter().filter(|found| found["kind"] == kind).collect::<Vec<_>>();
         assert_eq!(of_kind("KafkaTopic").len(), 13);
         let users = of_kind("KafkaUser");
-        assert_eq!(users.len(), 7);
+        assert_eq!(users.len(), 8);
         let acls: usize = users
             .iter()
             .filter_map(|user| user["spec"]["authorization"]["acls"].as_array())

@@ -76,6 +76,7 @@ pub fn acl(binding: &Binding) -> Acl {
         operation: match binding.operation {
             Operation::Read => AclOperation::Read,
             Operation::Write => AclOperation::Write,
+            Operation::Delete => AclOperation::Delete,
         },
         permission: Permission::Allow,
     }

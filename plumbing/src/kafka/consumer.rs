@@ -1,12 +1,13 @@
 //! The consumer as a service sees it: start it, wait for it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::BaseConsumer;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
+use super::breakers::Breakers;
 use super::config::KafkaConfig;
 use super::consumer_loop::{self, Feed, Loop};
 use super::dead_letter::DeadLetters;
@@ -52,6 +53,7 @@ pub struct ConsumerHandle {
     closed: oneshot::Receiver<()>,
     pulse: Pulse,
     reach: Reach,
+    breakers: Option<Breakers>,
     stall: Duration,
 }
 
@@ -79,6 +81,7 @@ impl Consumer {
             .consumer(&config.group_id)?
             .create_with_context(Context::new(events_tx, kafka.client_id.clone(), reach.clone()))
             .map_err(|error| KafkaError::sorted("consumer", &error))?;
+        let breakers = dead_letters.as_ref().map(|dead_letters| dead_letters.breakers().clone());
         let lane =
             Arc::new(Lane { handler, dead_letters, reports: reports_tx, stall: kafka.stall_timeout() });
         let mut poll_loop = Loop::new(
@@ -92,6 +95,7 @@ impl Consumer {
                 assigned: assigned_tx,
                 shutdown,
                 pulse: pulse.clone(),
+                breakers: breakers.clone(),
             },
         );
         std::thread::Builder::new()
@@ -114,6 +118,7 @@ impl Consumer {
             closed,
             pulse,
             reach,
+            breakers,
             stall: kafka.stall_timeout(),
         })
     }
@@ -156,15 +161,19 @@ impl ConsumerHandle {
     }
 
     /// Registers the checks of this consumer: it is live while its poll thread turns, and ready when it also has its
-    /// partitions and can reach a broker.
+    /// partitions, can reach a broker, and no topic is paused for its dead letters.
     pub fn report_to(&self, health: &Health, name: &'static str) {
         let (pulse, stall) = (self.pulse.clone(), self.stall);
         health.live(name, move || pulse.live(stall));
         let (pulse, reach, assigned) = (self.pulse.clone(), self.reach.clone(), self.assigned.clone());
+        let breakers = self.breakers.clone();
         health.ready(name, move || {
             pulse.ready(stall)?;
             reach.ready()?;
-            if *assigned.borrow() { Ok(()) } else { Err("no partitions are assigned".to_owned()) }
+            if !*assigned.borrow() {
+                return Err("no partitions are assigned".to_owned());
+            }
+            breakers.as_ref().map_or(Ok(()), |breakers| breakers.ready(Instant::now()))
         });
     }
 
@@ -210,6 +219,7 @@ mod tests {
             closed,
             pulse: Pulse::new(),
             reach: Reach::default(),
+            breakers: None,
             stall,
         };
         (handle, assigned_tx, (ended_tx, closed_tx, receiver))

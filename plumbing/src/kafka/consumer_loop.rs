@@ -13,6 +13,7 @@
 //! quickwit#2083), and a drain drops what it polls (the next owner reads it again).
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::assignment::Assignment;
+use super::breakers::Breakers;
 use super::config::AppendTime;
 use super::consumer::ConsumerConfig;
 use super::error::{ConsumerError, KafkaError};
@@ -53,6 +55,8 @@ pub(super) struct Channels {
     pub(super) assigned: watch::Sender<bool>,
     pub(super) shutdown: CancellationToken,
     pub(super) pulse: Pulse,
+    /// Says which topics are paused for their dead letters.
+    pub(super) breakers: Option<Breakers>,
 }
 
 /// The loop's side of one lane.
@@ -77,6 +81,8 @@ pub(super) struct Loop {
     channels: Channels,
     feeds: Vec<Feed>,
     topics: BTreeSet<String>,
+    /// Topics whose partitions are paused, whatever their lanes have room for.
+    held: BTreeSet<Arc<str>>,
     commit: Commit,
     drain_within: Duration,
     append_time: AppendTime,
@@ -131,6 +137,7 @@ impl Loop {
             channels,
             feeds,
             topics: config.topics.iter().cloned().collect(),
+            held: BTreeSet::new(),
             commit: config.commit,
             drain_within: config.drain,
             append_time,
@@ -157,6 +164,9 @@ impl Loop {
             if now >= self.next_commit {
                 self.next_commit = now + COMMIT_EVERY;
                 self.commit(consumer);
+                if let Some(breakers) = &self.channels.breakers {
+                    breakers.tell(now);
+                }
             }
             while let Ok(event) = self.channels.events.try_recv() {
                 self.rebalanced(consumer, event);
@@ -172,6 +182,7 @@ impl Loop {
             while let Ok(report) = self.channels.reports.try_recv() {
                 self.settle(report);
             }
+            self.hold(consumer, now);
             self.refill(consumer);
             self.advance_drain(consumer, now);
             if self.assignment.is_none()
@@ -250,6 +261,7 @@ impl Loop {
         for feed in &mut self.feeds {
             feed.paused = false;
         }
+        self.held.clear();
         if let Err(error) =
             consumer.resume(&list(partitions.iter().map(|(topic, partition)| (topic.as_str(), *partition))))
         {
@@ -377,7 +389,7 @@ impl Loop {
         if let Some(rewound) = rewound {
             tracing::warn!(position = %record.position, after = rewound.last, "the log went back");
         }
-        let job = Job { record, ticket, live: assignment.live.clone() };
+        let job = Job { record, ticket, live: assignment.live.clone(), deliveries: 0 };
         self.feed(consumer, place.lane, job);
     }
 
@@ -415,8 +427,36 @@ impl Loop {
         }
     }
 
+    /// Pauses topics whose breaker has opened, and resumes those whose pause is over.
+    fn hold(&mut self, consumer: &BaseConsumer<Context>, now: Instant) {
+        let Some(breakers) = &self.channels.breakers else { return };
+        let held: BTreeSet<Arc<str>> = breakers.holding(now).into_keys().collect();
+        if held == self.held || self.assignment.is_none() {
+            return;
+        }
+        let of = |topics: BTreeSet<&Arc<str>>, only_room: bool| {
+            let assignment = self.assignment.iter();
+            let lanes = (0..self.feeds.len()).filter(|lane| !only_room || !self.feeds[*lane].paused);
+            let lanes: Vec<usize> = lanes.collect();
+            list(assignment.flat_map(|assignment| {
+                let partitions = lanes.iter().flat_map(|lane| assignment.in_lane(*lane));
+                partitions
+                    .filter(|(topic, _)| topics.iter().any(|held| &***held == *topic))
+                    .collect::<Vec<_>>()
+            }))
+        };
+        let paused = consumer.pause(&of(held.difference(&self.held).collect(), false));
+        let resumed = consumer.resume(&of(self.held.difference(&held).collect(), true));
+        if let Err(error) = paused.and(resumed) {
+            self.end(Err(ConsumerError::Assignment(error.to_string())));
+        }
+        self.held = held;
+    }
+
+    /// The partitions of a lane that are not paused for another reason than its full queue.
     fn partitions_of(&self, lane: usize) -> TopicPartitionList {
-        list(self.assignment.iter().flat_map(|assignment| assignment.in_lane(lane)))
+        let partitions = self.assignment.iter().flat_map(|assignment| assignment.in_lane(lane));
+        list(partitions.filter(|(topic, _)| !self.held.contains(*topic)))
     }
 
     /// librdkafka retries almost everything by itself and has told the context already.
@@ -462,7 +502,7 @@ mod tests {
         let record =
             Record { position, key: None, value: Vec::new().into(), append_time_ms: 0, headers: Vec::new() };
         let (ticket, _) = assignment.take(&place, offset);
-        Job { record, ticket, live: assignment.live.clone() }
+        Job { record, ticket, live: assignment.live.clone(), deliveries: 0 }
     }
 
     #[test]

@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::breaker::BreakerConfig;
+use super::breakers::{Breakers, WhenOpen};
 use super::error::{ProduceError, Refusal};
 use super::handler::ErrorClass;
 use super::producer::Producer;
@@ -19,6 +21,7 @@ pub type TopicFor = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 pub struct DeadLetters {
     producer: Producer,
     rule: Rule,
+    breakers: Breakers,
 }
 
 /// The part of [`DeadLetters`] that decides and does nothing.
@@ -47,7 +50,22 @@ impl DeadLetters {
         topic_for: TopicFor,
         max_age: Duration,
     ) -> Self {
-        Self { producer, rule: Rule { group_id: group_id.into(), topic_for, max_age } }
+        let unlimited = BreakerConfig { max_ratio: 1.0, max_consecutive: 0, ..BreakerConfig::default() };
+        Self {
+            producer,
+            rule: Rule { group_id: group_id.into(), topic_for, max_age },
+            breakers: Breakers::new(unlimited, WhenOpen::Count),
+        }
+    }
+
+    /// With a limit, per source topic, to how many are written; without one there is none.
+    #[must_use]
+    pub fn limited(self, limits: BreakerConfig, when_open: WhenOpen) -> Self {
+        Self { breakers: Breakers::new(limits, when_open), ..self }
+    }
+
+    pub(super) fn breakers(&self) -> &Breakers {
+        &self.breakers
     }
 
     /// What is to be done with `record` at `now`, without doing it.

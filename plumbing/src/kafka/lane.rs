@@ -2,11 +2,12 @@
 //!
 //! In: jobs, bounded. Out: reports, one per job in the end, or the lane's failure. What must never
 //! happen here: a job is reported as finished before its effect, or its dead letter, is durable.
+//! Records of a paused topic wait here, unfinished, while those of other topics go on.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
@@ -15,9 +16,11 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::assignment::Ticket;
+use super::breakers::{Breakers, Ruling};
 use super::dead_letter::{self, DeadLetters};
 use super::error::{ConsumerError, ProduceError};
 use super::handler::{ErrorClass, Handler, Verdict};
+use super::held::Held;
 use super::record::Record;
 use crate::metric_names;
 
@@ -31,6 +34,8 @@ pub(super) struct Job {
     pub(super) ticket: Ticket,
     /// Cancelled when the record's epoch ends.
     pub(super) live: CancellationToken,
+    /// How often it was handed over.
+    pub(super) deliveries: u32,
 }
 
 /// What a lane tells the loop.
@@ -59,8 +64,20 @@ pub(super) async fn ordered<H: Handler>(
     batch_max: usize,
 ) {
     let mut batch = Vec::with_capacity(batch_max);
-    while queue.recv_many(&mut batch, batch_max).await > 0 {
-        lane.work(batch.drain(..)).await;
+    let mut held = Held::default();
+    loop {
+        tokio::select! {
+            // What was held stands before what comes now.
+            biased;
+            () = held.due(lane.breakers()) => lane.again(&mut held, batch_max).await,
+            received = queue.recv_many(&mut batch, batch_max) => {
+                if received == 0 {
+                    return;
+                }
+                let fresh = lane.held_back(batch.drain(..), &mut held);
+                lane.work(fresh, &mut held).await;
+            }
+        }
     }
 }
 
@@ -73,7 +90,15 @@ pub(super) async fn concurrent<H: Handler>(lane: Arc<Lane<H>>, mut queue: mpsc::
             running.join_next().await;
         }
         let lane = Arc::clone(&lane);
-        running.spawn(async move { lane.work([job]).await });
+        running.spawn(async move {
+            let mut held = Held::default();
+            let fresh = lane.held_back([job], &mut held);
+            lane.work(fresh, &mut held).await;
+            while !held.is_empty() {
+                held.due(lane.breakers()).await;
+                lane.again(&mut held, 1).await;
+            }
+        });
     }
     // A record in the making is never aborted: its transaction would be cut off.
     while running.join_next().await.is_some() {}
@@ -83,94 +108,144 @@ pub(super) async fn concurrent<H: Handler>(lane: Arc<Lane<H>>, mut queue: mpsc::
 enum Step {
     Finished,
     Again(Duration),
+    Held,
     Returned,
     Failed(ConsumerError),
 }
 
+/// Records that are to be handed over, and what belongs to each.
+#[derive(Default)]
+struct Round {
+    records: Vec<Record>,
+    marks: Vec<Mark>,
+}
+
+/// What belongs to a record on its way.
+struct Mark {
+    ticket: Ticket,
+    deliveries: u32,
+}
+
+impl Round {
+    fn push(&mut self, record: Record, mark: Mark) {
+        self.records.push(record);
+        self.marks.push(mark);
+    }
+
+    fn tickets(self) -> Vec<Ticket> {
+        self.marks.into_iter().map(|mark| mark.ticket).collect()
+    }
+}
+
 impl<H: Handler> Lane<H> {
-    /// Works until every job is finished or returned.
-    async fn work(&self, jobs: impl IntoIterator<Item = Job>) {
-        let mut records = Vec::new();
-        let mut tickets = Vec::new();
+    fn breakers(&self) -> Option<&Breakers> {
+        self.dead_letters.as_ref().map(DeadLetters::breakers)
+    }
+
+    /// Keeps back what belongs to a paused topic, or has to wait behind a record that is held.
+    fn held_back(&self, jobs: impl IntoIterator<Item = Job>, held: &mut Held) -> Vec<Job> {
+        let paused = self.breakers().map(|breakers| breakers.holding(Instant::now())).unwrap_or_default();
+        if paused.is_empty() && held.is_empty() {
+            return jobs.into_iter().collect();
+        }
+        let mut fresh = Vec::new();
+        for job in jobs {
+            let topic = &job.record.position.topic;
+            if paused.contains_key(topic) || held.has(topic) { held.push(job) } else { fresh.push(job) }
+        }
+        fresh
+    }
+
+    /// Hands over what was held and need not wait any more.
+    async fn again(&self, held: &mut Held, max: usize) {
+        let jobs = held.take(self.breakers(), max);
+        self.work(jobs, held).await;
+    }
+
+    /// Works until every job is finished, returned or held.
+    async fn work(&self, jobs: Vec<Job>, held: &mut Held) {
+        let mut round = Round::default();
         let mut returned = Vec::new();
         let mut live = None;
-        for job in jobs {
-            if job.live.is_cancelled() {
-                returned.push(job.ticket);
+        for Job { record, ticket, live: epoch, deliveries } in jobs {
+            if epoch.is_cancelled() {
+                returned.push(ticket);
             } else {
                 // An epoch begins only after the one before was cancelled, so all that is left
                 // here is of one epoch.
-                live = Some(job.live);
-                records.push(job.record);
-                tickets.push(job.ticket);
+                live = Some(epoch);
+                round.push(record, Mark { ticket, deliveries });
             }
         }
         self.give_back(returned);
 
         let Some(live) = live else { return };
-        let mut deliveries = 1;
-        while !records.is_empty() {
+        while !round.records.is_empty() {
             let wait;
-            (records, tickets, wait) = self.round(records, tickets, deliveries, &live).await;
-            if records.is_empty() {
+            (round, wait) = self.round(round, &live, held).await;
+            if round.records.is_empty() {
                 return;
             }
             tokio::select! {
-                () = live.cancelled() => return self.give_back(tickets),
-                () = tokio::time::sleep(wait) => deliveries += 1,
+                () = live.cancelled() => return self.give_back(round.tickets()),
+                () = tokio::time::sleep(wait) => {}
             }
         }
     }
 
     /// Hands the records over once. What is to be tried again comes back, with the time to wait.
-    async fn round(
-        &self,
-        records: Vec<Record>,
-        tickets: Vec<Ticket>,
-        deliveries: u32,
-        live: &CancellationToken,
-    ) -> (Vec<Record>, Vec<Ticket>, Duration) {
-        let verdicts = match self.verdicts(&records).await {
+    async fn round(&self, mut round: Round, live: &CancellationToken, held: &mut Held) -> (Round, Duration) {
+        let verdicts = match self.verdicts(&round.records).await {
             Ok(verdicts) => verdicts,
             Err(error) => {
                 self.fail(error, live);
-                self.give_back(tickets);
-                return (Vec::new(), Vec::new(), Duration::ZERO);
+                self.give_back(round.tickets());
+                return (Round::default(), Duration::ZERO);
             }
         };
+        for mark in &mut round.marks {
+            mark.deliveries = mark.deliveries.saturating_add(1);
+        }
+        let rulings = match self.breakers() {
+            Some(breakers) => breakers.rule(&round.records, &verdicts, Instant::now()),
+            None => verdicts.into_iter().map(Ruling::Follow).collect(),
+        };
+        let ruled = round.records.iter().zip(&round.marks).zip(rulings);
         let steps = join_all(
-            records
-                .iter()
-                .zip(verdicts)
-                .map(|(record, verdict)| self.follow(record, verdict, deliveries, live)),
+            ruled.map(|((record, mark), ruling)| self.follow(record, ruling, mark.deliveries, live)),
         )
         .await;
 
-        let mut finished = Vec::with_capacity(tickets.len());
+        let mut finished = Vec::with_capacity(round.marks.len());
         let mut returned = Vec::new();
-        let mut again = (Vec::new(), Vec::new(), Duration::ZERO);
-        for ((record, ticket), step) in records.into_iter().zip(tickets).zip(steps) {
+        let mut waiting = Vec::new();
+        let (mut again, mut wait) = (Round::default(), Duration::ZERO);
+        for ((record, mark), step) in round.records.into_iter().zip(round.marks).zip(steps) {
             match step {
-                Step::Finished => finished.push(ticket),
-                Step::Returned => returned.push(ticket),
+                Step::Finished => finished.push(mark.ticket),
+                Step::Returned => returned.push(mark.ticket),
                 Step::Failed(error) => {
                     self.fail(error, live);
-                    returned.push(ticket);
+                    returned.push(mark.ticket);
+                }
+                Step::Held => {
+                    let Mark { ticket, deliveries } = mark;
+                    waiting.push(Job { record, ticket, live: live.clone(), deliveries });
                 }
                 Step::Again(after) => {
-                    again.0.push(record);
-                    again.1.push(ticket);
+                    again.push(record, mark);
                     // Nothing is tried sooner than it asked for.
-                    again.2 = again.2.max(after);
+                    wait = wait.max(after);
                 }
             }
         }
+        held.push_front(waiting);
         metrics::counter!(metric_names::RECORDS_HANDLED).increment(finished.len() as u64);
         if !finished.is_empty() {
             self.report(Report::Finished(finished));
         }
         self.give_back(returned);
-        again
+        (again, wait)
     }
 
     /// Asks the handler. It is never cancelled: a stall is reported, and still waited for.
@@ -200,10 +275,18 @@ impl<H: Handler> Lane<H> {
     async fn follow(
         &self,
         record: &Record,
-        verdict: Verdict,
+        ruling: Ruling,
         deliveries: u32,
         live: &CancellationToken,
     ) -> Step {
+        let verdict = match ruling {
+            Ruling::Follow(verdict) => verdict,
+            Ruling::Hold => return Step::Held,
+            Ruling::CountOnly(code) => {
+                dead_letter::count_only(record, code, "there are too many of them");
+                return Step::Finished;
+            }
+        };
         match verdict {
             Verdict::Done => Step::Finished,
             Verdict::Retry { after, code } => {

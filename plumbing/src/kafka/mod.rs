@@ -17,7 +17,8 @@
 //! | `handler.rs` | what a service implements: handler, verdicts, lanes |
 //! | `ledger.rs` | pure: the contiguous frontier of one partition |
 //! | `assignment.rs` | pure: partitions of one epoch, their ledgers, what to commit |
-//! | `lane.rs` | batches, retries, dead letters of one lane |
+//! | `lane.rs` | batches, retries, dead letters of one lane; `held.rs`: what waits in it |
+//! | `breaker.rs` | pure: when dead letters are a flood; `breakers.rs`: one per topic |
 //! | `rebalance.rs` | librdkafka's callbacks, turned into events |
 //! | `consumer.rs` | the handle; `consumer_loop.rs`: the poll thread |
 //! | `follow.rs` | tail reader without a group |
@@ -28,6 +29,8 @@
 //! | `producer.rs`, `dead_letter.rs` | the way out |
 
 mod assignment;
+mod breaker;
+mod breakers;
 mod config;
 mod consumer;
 mod consumer_loop;
@@ -37,6 +40,7 @@ mod fold;
 mod follow;
 mod group_offsets;
 mod handler;
+mod held;
 mod lane;
 mod ledger;
 mod logs;
@@ -47,6 +51,8 @@ mod record_reader;
 mod signs;
 mod watermarks;
 
+pub use breaker::BreakerConfig;
+pub use breakers::WhenOpen;
 pub use config::{AppendTime, KafkaConfig};
 pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle, Subscription};
 pub use dead_letter::{DeadLetters, Disposition, TopicFor};

@@ -23,6 +23,7 @@ pub(crate) struct Cell {
 pub(crate) enum Action {
     Read,
     Write,
+    DeleteRecords,
     Describe,
     JoinGroup,
     CreateTopic,
@@ -37,6 +38,7 @@ pub(crate) enum User {
     Notifier,
     Operator,
     Auditor,
+    Redrive,
     Bank(String),
     Upstream(String),
 }
@@ -90,8 +92,9 @@ impl World {
             group("P.notifier", User::Notifier),
             group("P.operator", User::Operator),
             group("P.audit", User::Auditor),
+            group("P.redrive", User::Redrive),
         ];
-        let mut users = vec![User::Aggregator, User::Notifier, User::Operator, User::Auditor];
+        let mut users = vec![User::Aggregator, User::Notifier, User::Operator, User::Auditor, User::Redrive];
         for id in upstreams {
             topics.push(topic(&format!("P.query.{id}.v1"), Kind::Query(id.clone())));
             topics.push(topic(&format!("P.event.{id}.v1"), Kind::Event(id.clone())));
@@ -122,8 +125,13 @@ impl World {
             let may = |action, what: &str| Cell { user: user.to_string(), action, what: what.to_owned() };
             let topics = self.topics.iter().flat_map(move |topic| {
                 let (read, write) = (may_read(user, &topic.kind), may_write(user, &topic.kind));
-                let actions =
-                    [(Action::Read, read), (Action::Write, write), (Action::Describe, read || write)];
+                let delete = may_delete(user, &topic.kind);
+                let actions = [
+                    (Action::Read, read),
+                    (Action::Write, write),
+                    (Action::DeleteRecords, delete),
+                    (Action::Describe, read || write || delete),
+                ];
                 actions
                     .into_iter()
                     .filter(|(_, allowed)| *allowed)
@@ -157,23 +165,27 @@ fn may_read(user: &User, topic: &Kind) -> bool {
         Kind::Notice => *user == User::Notifier,
         // A notifier finds its own claims there after a crash.
         Kind::Sms => *user == User::Operator || *user == User::Notifier,
-        Kind::DeadQuery | Kind::DeadReply | Kind::DeadNotice => *user == User::Operator,
+        Kind::DeadQuery | Kind::DeadReply | Kind::DeadNotice => {
+            *user == User::Operator || *user == User::Redrive
+        }
     }
 }
 
 fn may_write(user: &User, topic: &Kind) -> bool {
     match topic {
         Kind::Registry => *user == User::Operator,
-        Kind::Query(id) => *user == User::Upstream(id.clone()),
-        Kind::Reply(id) => *user == User::Bank(id.clone()),
+        Kind::Query(id) => *user == User::Upstream(id.clone()) || *user == User::Redrive,
+        Kind::Reply(id) => *user == User::Bank(id.clone()) || *user == User::Redrive,
+        Kind::Notice => *user == User::Aggregator || *user == User::Redrive,
         Kind::Sms | Kind::DeadNotice => *user == User::Notifier,
-        Kind::Event(_)
-        | Kind::Request(_)
-        | Kind::Notice
-        | Kind::Audit
-        | Kind::DeadQuery
-        | Kind::DeadReply => *user == User::Aggregator,
+        Kind::Event(_) | Kind::Request(_) | Kind::Audit | Kind::DeadQuery | Kind::DeadReply => {
+            *user == User::Aggregator
+        }
     }
+}
+
+fn may_delete(user: &User, topic: &Kind) -> bool {
+    matches!(topic, Kind::DeadQuery | Kind::DeadReply | Kind::DeadNotice) && *user == User::Redrive
 }
 
 impl fmt::Display for User {
@@ -183,6 +195,7 @@ impl fmt::Display for User {
             Self::Notifier => f.write_str("notifier"),
             Self::Operator => f.write_str("operator"),
             Self::Auditor => f.write_str("auditor"),
+            Self::Redrive => f.write_str("redrive"),
             Self::Bank(id) => write!(f, "bank-{id}"),
             Self::Upstream(id) => write!(f, "upstream-{id}"),
         }

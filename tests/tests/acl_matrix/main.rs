@@ -26,7 +26,7 @@ async fn every_user_may_do_exactly_what_the_design_says() {
     let operator = Operator::new(&UPSTREAMS, &BANKS);
     operator.apply().await;
     let world = World::new(operator.prefix(), &UPSTREAMS, &BANKS);
-    assert_eq!((world.users.len(), world.topics.len(), world.groups.len()), (20, 39, 22));
+    assert_eq!((world.users.len(), world.topics.len(), world.groups.len()), (21, 39, 23));
     probe::seed(&world).await;
 
     let runtime = Handle::current();

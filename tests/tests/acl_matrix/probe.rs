@@ -69,6 +69,7 @@ impl<'a> Probe<'a> {
             (Action::WriteIdempotently, self.write_idempotently(&written)),
             (Action::Write, written),
             (Action::Read, self.read_everywhere(&described)),
+            (Action::DeleteRecords, self.delete_records(&described)),
             (Action::Describe, described),
             (Action::JoinGroup, self.join_every_group()),
             (Action::CreateTopic, self.create_topics()),
@@ -174,6 +175,27 @@ impl<'a> Probe<'a> {
             (topic.name.clone(), outcome)
         });
         topics.collect()
+    }
+
+    /// Up to the beginning of every topic: nothing is lost by it. A topic that may not be described has no leader for this
+    /// user, as in reading.
+    fn delete_records(&self, described: &BTreeMap<String, Outcome>) -> BTreeMap<String, Outcome> {
+        let admin: &AdminClient<DefaultClientContext> =
+            &self.config.create().expect("these settings are valid");
+        let known = described.iter().filter(|(_, outcome)| **outcome == Outcome::Done);
+        let tried = known.map(|(topic, _)| async move {
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, PARTITION, Offset::Offset(0)).expect("an offset");
+            let told = admin.delete_records(&list, &AdminOptions::new().request_timeout(Some(WITHIN))).await;
+            let error = match told {
+                Ok(list) => list.elements()[0].error().err(),
+                Err(error) => Some(error),
+            };
+            (topic.clone(), self.outcome(error, Code::TopicAuthorizationFailed, topic))
+        });
+        let mut outcomes = described.clone();
+        outcomes.extend(self.runtime.block_on(join_all(tried)));
+        outcomes
     }
 
     /// Every group, to read what everybody may read: a member of the group gets the record.

@@ -2,10 +2,12 @@
 //! days pass), and under what people and strangers do to it.
 
 mod canary;
+mod dead_letters;
 mod downtime;
 mod erasing;
 mod ids;
 mod joining;
+mod poison;
 mod redis;
 mod replaying;
 mod scope;
