@@ -1,0 +1,38 @@
+//! What the `doctor` commands share: checks that only look, and a report to paste into a ticket.
+//!
+//! ```text
+//!  settings ─▶ network ─▶ tls ─▶ session ─▶ access, clock ─▶ what the service adds ─▶ Report ─▶ text, JSON, exit code
+//! ```
+//!
+//! A check adds its lines to the [`Report`] and returns what later ones need; what needs something that failed says
+//! `skipped`. Every question to the outside has a time limit, so that a run ends within a minute whatever is dead.
+//!
+//! What must never happen here: a record is written, a group is joined, an offset is changed, a secret is printed.
+//!
+//! | file | role |
+//! |---|---|
+//! | `report.rs` | pure: lines, summary, which exit code wins |
+//! | `text.rs` | pure: how a person reads it |
+//! | `network.rs` | names and ports of the brokers |
+//! | `tls.rs` | the brokers' certificates and the client's own |
+//! | `session.rs` | logging in at a broker |
+//! | `access.rs` | what this client may do there, and should |
+//! | `clock.rs` | this machine's clock against the brokers' |
+//! | `secret_file.rs` | who may read a file of secrets |
+
+mod access;
+mod clock;
+mod network;
+mod report;
+mod secret_file;
+mod session;
+mod text;
+mod tls;
+
+pub use self::access::{Need, access, overreach};
+pub use self::clock::{clock, skew};
+pub use self::network::{Endpoint, reach};
+pub use self::report::{Document, Finding, Report, State, Summary};
+pub use self::secret_file::secret_files;
+pub use self::session::{Session, build, log_in};
+pub use self::tls::tls;

@@ -1,0 +1,192 @@
+//! What this build can do, and logging in at a broker.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kafka_native::{AclOperation, AdminError, TopicAccess};
+use rdkafka::admin::AdminClient;
+use rdkafka::client::Client;
+use rdkafka::error::KafkaError as ClientError;
+
+use super::report::{Report, State};
+use crate::exit::Exit;
+use crate::kafka::{KafkaConfig, KafkaError, PlainContext};
+
+const LOGIN_WITHIN: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+
+/// A line about librdkafka and what it was built with. Returns whether it can do what the settings want.
+pub fn build(kafka: &KafkaConfig, report: &mut Report) -> bool {
+    let version = rdkafka::util::get_rdkafka_version().1;
+    match kafka.native_property("builtin.features") {
+        Err(error) => {
+            let fix = "kafka.properties: correct what librdkafka refuses";
+            report.add("build", error.to_string(), State::failed(error.exit(), fix));
+            false
+        }
+        Ok(features) => {
+            let what = format!("librdkafka {version}  features: {}", features.replace(',', " "));
+            let lacks =
+                needed(kafka).into_iter().find(|need| !features.split(',').any(|had| had.trim() == *need));
+            let state = match lacks {
+                Some(need) => {
+                    let fix = format!(
+                        "this build has no {need}: use one that has, or another sasl.mechanism or security.protocol"
+                    );
+                    State::failed(Exit::Config, fix)
+                }
+                None => State::Ok,
+            };
+            let able = state == State::Ok;
+            report.add("build", what, state);
+            able
+        }
+    }
+}
+
+/// The features that the settings need.
+fn needed(kafka: &KafkaConfig) -> Vec<&'static str> {
+    let property = |name: &str| kafka.property(name).ok().flatten().unwrap_or_default().to_uppercase();
+    let protocol = property("security.protocol");
+    let mechanism = Some(property("sasl.mechanism")).filter(|name| !name.is_empty());
+    let mechanism = mechanism.unwrap_or_else(|| property("sasl.mechanisms"));
+    let sasl = match mechanism.as_str() {
+        _ if !protocol.starts_with("SASL") => None,
+        "PLAIN" => Some("sasl_plain"),
+        "OAUTHBEARER" => Some("sasl_oauthbearer"),
+        scram if scram.starts_with("SCRAM") => Some("sasl_scram"),
+        _ => Some("sasl_gssapi"),
+    };
+    protocol.ends_with("SSL").then_some("ssl").into_iter().chain(sasl).collect()
+}
+
+/// A client that a broker has let in.
+#[derive(Clone)]
+pub struct Session {
+    client: Arc<AdminClient<PlainContext>>,
+    /// The topics that it is shown.
+    pub visible: BTreeSet<String>,
+    /// Who it is at the broker, as access lists write it; the certificate's name is not known here.
+    pub principal: String,
+}
+
+/// Logs in; one line.
+pub async fn log_in(kafka: &KafkaConfig, report: &mut Report) -> Option<Session> {
+    let user = kafka.property("sasl.username").ok().flatten();
+    let mechanism = ["sasl.mechanism", "sasl.mechanisms"]
+        .into_iter()
+        .find_map(|name| kafka.property(name).ok().flatten())
+        .unwrap_or_else(|| "no password".to_owned());
+    let who = match &user {
+        Some(user) => format!("{mechanism} as {user}"),
+        None => format!("{mechanism}, by certificate or as anybody"),
+    };
+    let begun = Instant::now();
+    let entered = match kafka.admin() {
+        Ok(client) => {
+            let client = Arc::new(client);
+            let asking = Arc::clone(&client);
+            let asked = tokio::task::spawn_blocking(move || enter(asking.inner())).await;
+            asked.unwrap_or(Err(KafkaError::Stopped)).map(|visible| (client, visible))
+        }
+        Err(error) => Err(error),
+    };
+    let took = begun.elapsed();
+    match entered {
+        Ok((client, visible)) => {
+            report.timed("sasl", who, State::Ok, took);
+            let principal =
+                format!("User:{}", user.unwrap_or_else(|| "<name in the certificate>".to_owned()));
+            Some(Session { client, visible, principal })
+        }
+        Err(error) => {
+            let exit = error.exit();
+            let fix = if exit == Exit::Denied {
+                "correct kafka.properties sasl.username and the password in kafka.property_files, or ask the operator \
+                 for a new one"
+            } else {
+                "the port answers and no broker does: compare security.protocol and sasl.mechanism with what the \
+                 operator gave"
+            };
+            report.timed("sasl", format!("{who}: {error}"), State::failed(exit, fix), took);
+            None
+        }
+    }
+}
+
+/// The topics that the client is shown. Its first answer says whether it was let in: a client that is never polled
+/// calls a refused password an unavailable broker, so what librdkafka logs is read as well.
+fn enter(client: &Client<PlainContext>) -> Result<BTreeSet<String>, KafkaError> {
+    let deadline = Instant::now() + LOGIN_WITHIN;
+    let mut complaints = Vec::new();
+    loop {
+        let error = match client.fetch_metadata(None, POLL) {
+            Ok(metadata) => {
+                return Ok(metadata.topics().iter().map(|topic| topic.name().to_owned()).collect());
+            }
+            Err(error) => error,
+        };
+        complaints.extend(kafka_native::complaints(client));
+        if let Some(refused) = complaints.iter().find(|text| text.contains("authentication error")) {
+            return Err(KafkaError::Denied(refused.clone()));
+        }
+        if Instant::now() > deadline {
+            let why = complaints.into_iter().next().unwrap_or_else(|| error.to_string());
+            return Err(KafkaError::Unavailable(why));
+        }
+    }
+}
+
+impl Session {
+    /// What it may do with topics.
+    ///
+    /// # Errors
+    /// [`KafkaError`] when nobody answers.
+    pub async fn topics(&self, names: Vec<String>) -> Result<Vec<TopicAccess>, KafkaError> {
+        self.ask(move |client| kafka_native::describe_topics(client, &names, ANSWER_WITHIN)).await
+    }
+
+    /// What it may do with a group.
+    ///
+    /// # Errors
+    /// [`KafkaError::Denied`], or another one when nobody answers.
+    pub async fn group(&self, name: String) -> Result<BTreeSet<AclOperation>, KafkaError> {
+        self.ask(move |client| kafka_native::describe_group(client, &name, ANSWER_WITHIN)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Client<PlainContext>) -> Result<T, AdminError> + Send + 'static,
+    ) -> Result<T, KafkaError> {
+        let client = Arc::clone(&self.client);
+        let asked = tokio::task::spawn_blocking(move || question(client.inner())).await;
+        match asked {
+            Err(_) => Err(KafkaError::Stopped),
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(AdminError::Refused { code, text })) => {
+                Err(KafkaError::sorted(&text, &ClientError::AdminOp(code)))
+            }
+            Ok(Err(error)) => Err(KafkaError::Client(error.to_string())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_build_that_lacks_what_the_settings_need_is_named() {
+        let mut kafka = KafkaConfig::new("localhost:1", "test");
+        kafka.properties.insert("security.protocol".into(), "sasl_ssl".into());
+        kafka.properties.insert("sasl_mechanism".into(), "SCRAM-SHA-512".into());
+        let mut report = Report::default();
+        assert!(build(&kafka, &mut report), "{report}");
+        kafka.properties.insert("sasl_mechanism".into(), "GSSAPI".into());
+        let mut report = Report::default();
+        assert!(!build(&kafka, &mut report), "{report}");
+        assert!(report.to_string().contains("no sasl_gssapi"), "{report}");
+    }
+}
