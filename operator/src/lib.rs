@@ -3,6 +3,7 @@
 //! | to find | look in |
 //! |---|---|
 //! | one query through the whole system, in one process | [`demo`] |
+//! | whether everything that the hub needs is there, and how to mend it | [`doctor`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
 //! | making a cluster match the table of topics | [`topics`] |
@@ -13,6 +14,7 @@
 
 pub mod config;
 pub mod demo;
+pub mod doctor;
 pub mod local;
 pub mod registry;
 pub mod render;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{demo, local, registry, render, submit, topics};
+use cardquery::{demo, doctor, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -19,6 +19,8 @@ struct Args {
 enum Command {
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Looks at everything that the hub needs, and says for each how to mend it.
+    Doctor(doctor::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
     Registry(registry::options::Options),
     /// Prints access lists or topics and users in another tool's words.
@@ -38,9 +40,11 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
     // What a command prints tells what its caller wants to know; RUST_LOG shows the rest.
-    telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
+    let logs = if matches!(args.command, Command::Doctor(_)) { "off" } else { "error" };
+    telemetry::init_logs(logs).map_err(|error| Exit::Config.because(error))?;
     match args.command {
         Command::Demo(options) => demo::run(&options).await?,
+        Command::Doctor(options) => return doctor::run(&options).await,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,
         Command::Run(options) => local::run::run(&options).await?,

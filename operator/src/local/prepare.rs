@@ -59,7 +59,8 @@ impl Local {
         http_tls::Certificates::make(self.plan.upstream())
             .and_then(|made| made.write(&files))
             .map_err(cannot_create)?;
-        write(&self.plan.folder.join("operator.toml"), &settings::operator(&self.plan, &self.stack))?;
+        let operator = settings::operator(&self.plan, &self.stack, &self.addresses);
+        write(&self.plan.folder.join("operator.toml"), &operator)?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;
         write(&self.plan.folder.join(Told::FILE), &told)

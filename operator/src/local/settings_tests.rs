@@ -22,10 +22,7 @@ fn stack() -> Stack {
 fn rendered(folder: &Path) -> Vec<(Part, PathBuf)> {
     let (plan, stack) = (Plan::new("/stack/run".into()), stack());
     let parts = plan.parts();
-    let mut free = ports::free(parts.len() + 2).expect("ports");
-    let (producer, hub) = (free.remove(0), free.remove(0));
-    let admin = parts.iter().map(Part::name).zip(free).collect();
-    let addresses = Addresses { producer, hub, admin };
+    let addresses = addresses(&parts);
     let site = Site { plan: &plan, stack: &stack, addresses: &addresses };
     let write = |part: Part| {
         let path = folder.join(format!("{}.toml", part.name()));
@@ -77,16 +74,25 @@ fn every_process_takes_its_settings_and_is_the_user_whose_group_it_names() {
     assert_eq!(parts, 17, "aggregator, notifier, producer and fourteen connectors");
 }
 
+fn addresses(parts: &[Part]) -> Addresses {
+    let mut free = ports::free(parts.len() + 2).expect("ports");
+    let (producer, hub) = (free.remove(0), free.remove(0));
+    Addresses { producer, hub, admin: parts.iter().map(Part::name).zip(free).collect() }
+}
+
 #[test]
 fn the_operators_settings_ask_for_as_many_replicas_as_there_are_brokers_and_for_two_of_three() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("operator.toml");
     let (plan, mut stack) = (Plan::new("/stack/run".into()), stack());
+    let addresses = addresses(&plan.parts());
     for (brokers, expected) in [("localhost:1,localhost:2,localhost:3", (3, 2)), ("localhost:1", (1, 1))] {
         stack.brokers = brokers.to_owned();
-        std::fs::write(&path, operator(&plan, &stack)).expect("written");
+        std::fs::write(&path, operator(&plan, &stack, &addresses)).expect("written");
         let (config, estate) = crate::config::Config::load_with_estate(Some(&path)).expect("settings");
         assert_eq!((config.cluster.replication_factor, config.cluster.min_insync_replicas), expected);
         assert_eq!((estate.banks.len(), estate.upstreams.len()), (14, 1));
+        let services = config.services;
+        assert_eq!((services.aggregator.len(), services.notifier.len(), services.producer.len()), (1, 1, 1));
     }
 }

@@ -13,6 +13,7 @@
 //! |---|---|
 //! | `report.rs` | pure: lines, summary, which exit code wins |
 //! | `text.rs` | pure: how a person reads it |
+//! | `settings.rs` | mistakes in the settings |
 //! | `network.rs` | names and ports of the brokers |
 //! | `tls.rs` | the brokers' certificates and the client's own |
 //! | `session.rs` | logging in at a broker |
@@ -26,13 +27,17 @@ mod network;
 mod report;
 mod secret_file;
 mod session;
+mod settings;
 mod text;
 mod tls;
+
+pub use kafka_native::AclOperation;
 
 pub use self::access::{Need, access, overreach};
 pub use self::clock::{clock, skew};
 pub use self::network::{Endpoint, reach};
 pub use self::report::{Document, Finding, Report, State, Summary};
 pub use self::secret_file::secret_files;
-pub use self::session::{Session, build, log_in};
+pub use self::session::{Session, build, librdkafka, log_in};
+pub use self::settings::settings;
 pub use self::tls::tls;

@@ -100,6 +100,11 @@ impl Report {
         self.add(check, what, State::Skipped { needs: needs.into() });
     }
 
+    /// Adds the lines of another report.
+    pub fn append(&mut self, mut other: Self) {
+        self.findings.append(&mut other.findings);
+    }
+
     /// Adds a line for each of these checks, which all need `needs`.
     pub fn skip_all(&mut self, checks: &[&'static str], needs: &str) {
         for check in checks {

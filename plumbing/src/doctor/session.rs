@@ -17,33 +17,28 @@ const LOGIN_WITHIN: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// A line about librdkafka and what it was built with. Returns whether it can do what the settings want.
-pub fn build(kafka: &KafkaConfig, report: &mut Report) -> bool {
-    let version = rdkafka::util::get_rdkafka_version().1;
-    match kafka.native_property("builtin.features") {
-        Err(error) => {
-            let fix = "kafka.properties: correct what librdkafka refuses";
-            report.add("build", error.to_string(), State::failed(error.exit(), fix));
-            false
-        }
-        Ok(features) => {
-            let what = format!("librdkafka {version}  features: {}", features.replace(',', " "));
-            let lacks =
-                needed(kafka).into_iter().find(|need| !features.split(',').any(|had| had.trim() == *need));
-            let state = match lacks {
-                Some(need) => {
-                    let fix = format!(
-                        "this build has no {need}: use one that has, or another sasl.mechanism or security.protocol"
-                    );
-                    State::failed(Exit::Config, fix)
-                }
-                None => State::Ok,
-            };
-            let able = state == State::Ok;
-            report.add("build", what, state);
-            able
-        }
-    }
+/// A line about librdkafka and what it was built with.
+pub fn build(report: &mut Report) {
+    let version = librdkafka();
+    let features = features().join(" ");
+    report.ok("build", format!("{} librdkafka {version}  features: {features}", env!("CARGO_PKG_VERSION")));
+}
+
+/// The version of librdkafka.
+pub fn librdkafka() -> String {
+    rdkafka::util::get_rdkafka_version().1
+}
+
+/// What librdkafka was built with.
+fn features() -> Vec<String> {
+    let told = KafkaConfig::new("", "").native_property("builtin.features").unwrap_or_default();
+    told.split(',').map(|feature| feature.trim().to_owned()).collect()
+}
+
+/// What the settings need and this build lacks: without it, librdkafka speaks of a provider that nobody has heard of.
+fn lacking(kafka: &KafkaConfig) -> Option<&'static str> {
+    let features = features();
+    needed(kafka).into_iter().find(|need| !features.iter().any(|had| had == need))
 }
 
 /// The features that the settings need.
@@ -83,6 +78,13 @@ pub async fn log_in(kafka: &KafkaConfig, report: &mut Report) -> Option<Session>
         Some(user) => format!("{mechanism} as {user}"),
         None => format!("{mechanism}, by certificate or as anybody"),
     };
+    if let Some(feature) = lacking(kafka) {
+        let fix = format!(
+            "this build has no {feature}: use one that has, or another sasl.mechanism or security.protocol"
+        );
+        report.add("sasl", who, State::failed(Exit::Config, fix));
+        return None;
+    }
     let begun = Instant::now();
     let entered = match kafka.admin() {
         Ok(client) => {
@@ -177,16 +179,16 @@ impl Session {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_build_that_lacks_what_the_settings_need_is_named() {
+    #[tokio::test]
+    async fn a_build_that_lacks_what_the_settings_need_is_told_before_anybody_is_asked() {
         let mut kafka = KafkaConfig::new("localhost:1", "test");
         kafka.properties.insert("security.protocol".into(), "sasl_ssl".into());
         kafka.properties.insert("sasl_mechanism".into(), "SCRAM-SHA-512".into());
-        let mut report = Report::default();
-        assert!(build(&kafka, &mut report), "{report}");
+        assert_eq!(lacking(&kafka), None);
         kafka.properties.insert("sasl_mechanism".into(), "GSSAPI".into());
+        assert_eq!(lacking(&kafka), Some("sasl_gssapi"));
         let mut report = Report::default();
-        assert!(!build(&kafka, &mut report), "{report}");
-        assert!(report.to_string().contains("no sasl_gssapi"), "{report}");
+        assert!(log_in(&kafka, &mut report).await.is_none());
+        assert!(report.to_string().contains("no sasl_gssapi") && report.exit() == Exit::Config, "{report}");
     }
 }
