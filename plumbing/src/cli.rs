@@ -297,7 +297,9 @@ async fn diagnose<S: Service>(line: &Line<S::Flags>, json: bool) -> Result<ExitC
     });
     let explain = format!("{} config explain", <S::Config as Settings>::SERVICE);
     match doctor::settings(read, seen, Some(&explain), &mut report) {
-        Some(config) => S::examine(config, &mut report).await,
+        Some(config) => {
+            doctor::bounded(&mut report, async |report| S::examine(config, report).await).await;
+        }
         None => report.skip("the rest", "not looked at", "config"),
     }
     print_report(&report, json)

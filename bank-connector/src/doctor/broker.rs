@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use plumbing::doctor::{self, AclOperation, Need, Report, Session, State};
 use plumbing::exit::Exit;
 use plumbing::kafka::KafkaConfig;
+use schemas::acls::User;
+use schemas::ids::BankId;
 use schemas::topics::{Family, Topics};
 
 use crate::config::Config;
@@ -34,6 +36,9 @@ pub(super) async fn look(
 ) {
     let topics = Topics::new(&config.prefix);
     let needs = needs(config, &topics);
+    if let Some((what, state)) = stranger(&config.bank, session.user.as_deref()) {
+        report.add("sasl", what, state);
+    }
     let partitions = doctor::access(session, &needs, report).await;
     doctor::overreach(session, topics.prefix(), &needs, report);
     for (family, name) in families(config, &topics) {
@@ -44,6 +49,15 @@ pub(super) async fn look(
     let readable: Vec<String> = readable.into_iter().filter(|name| partitions.contains_key(name)).collect();
     let now_ms = || clock().0;
     doctor::clock(kafka, &readable, now_ms, report).await;
+}
+
+/// A user who is not this bank's, though the brokers let it in: access lists are spelled for users by this name.
+fn stranger(bank: &BankId, user: Option<&str>) -> Option<(String, State)> {
+    let own = User::Bank(bank.clone()).to_string();
+    let user = user.filter(|user| *user != own)?;
+    let fix =
+        format!("correct bank, or kafka.properties: sasl.username is {own} unless the operator gave another");
+    Some((format!("{user} is not the user of bank {bank}"), State::warning(fix)))
 }
 
 fn families(config: &Config, topics: &Topics) -> [(Family, String); 3] {
@@ -89,10 +103,12 @@ mod tests {
 
     #[test]
     fn what_a_bank_needs_is_what_the_table_gives_it() {
-        let bank: schemas::ids::BankId = "alpha".parse().expect("an id");
+        let bank: BankId = "alpha".parse().expect("an id");
         let config = Config::defaults(&bank);
         let topics = Topics::new(&config.prefix);
-        let user = schemas::acls::User::Bank(bank.clone());
+        let user = User::Bank(bank.clone());
+        assert!(stranger(&bank, Some(&user.to_string())).is_none() && stranger(&bank, None).is_none());
+        assert!(stranger(&bank, Some("bank-beta")).is_some());
         let given = schemas::acls::bindings(&topics, &[], &[bank]);
         let given: BTreeMap<String, String> = given
             .into_iter()

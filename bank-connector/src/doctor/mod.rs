@@ -22,7 +22,7 @@ mod core;
 mod registry;
 pub mod rehearsal;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -60,17 +60,21 @@ pub async fn examine(config: Config, report: &mut Report) {
 
 /// The files of secrets, and what is in those of this bank's keys.
 fn keys(config: &Config, report: &mut Report) -> Option<Secrets> {
-    let mut files: Vec<(&str, &Path)> = Vec::new();
+    let mut files: Vec<(String, &Path)> = Vec::new();
     if config.signing_key.is_none() {
-        files.push(("signing_key_file", &config.signing_key_file));
+        files.push(("signing_key_file".to_owned(), &config.signing_key_file));
     }
     if config.opening_keys.is_empty() {
-        files.extend(config.opening_key_files.iter().map(|path| ("opening_key_files", path.as_path())));
+        let named = |(index, path)| (format!("opening_key_files[{index}]"), path as &Path);
+        files.extend(config.opening_key_files.iter().map(PathBuf::as_path).enumerate().map(named));
     }
-    files.extend(config.kafka.property_files.values().map(|path| ("kafka.property_files", path.as_path())));
-    files.extend(
-        config.source.iter().filter_map(|source| Some(("url_file", source.sql.url_file.as_deref()?))),
-    );
+    let properties = config.kafka.property_files.iter();
+    files.extend(properties.map(|(key, path)| (format!("kafka.property_files.{key}"), path.as_path())));
+    for (index, source) in config.source.iter().enumerate() {
+        if let Some(path) = &source.sql.url_file {
+            files.push((format!("source[{index}].sql.url_file"), path));
+        }
+    }
     secret_files(files, report);
     match Secrets::load(config) {
         Ok(secrets) => {

@@ -46,7 +46,14 @@ pub async fn run(options: &Options) -> Result<ExitCode, Failure> {
     let mut report = Report::default();
     doctor::build(&mut report);
     match settings(options.config.config.as_deref(), &mut report) {
-        Some((config, estate)) => look(&config, &estate, options, &mut report).await,
+        Some((config, estate)) => {
+            let config_path = options.config.config.as_deref();
+            if doctor::bounded(&mut report, async |report| look(&config, &estate, config_path, report).await)
+                .await
+            {
+                query::look(&config, options, &mut report).await;
+            }
+        }
         None => report.skip("the rest", "not looked at", "config"),
     }
     cli::print_report(&report, options.json)
@@ -82,14 +89,13 @@ fn settings(path: Option<&Path>, report: &mut Report) -> Option<(Config, Estate)
     None
 }
 
-async fn look(config: &Config, estate: &Estate, options: &Options, report: &mut Report) {
+async fn look(config: &Config, estate: &Estate, path: Option<&Path>, report: &mut Report) {
     let kafka = KafkaConfig { stall_timeout_ms: STALL_MS, ..config.kafka.clone() };
-    doctor::secret_files(
-        kafka.property_files.values().map(|path| ("kafka.property_files", path.as_path())),
-        report,
-    );
+    let files = kafka.property_files.iter();
+    let files = files.map(|(key, path)| (format!("kafka.property_files.{key}"), path.as_path()));
+    doctor::secret_files(files, report);
     if enter(&kafka, report).await {
-        cluster::look(config, estate, &kafka, options.config.config.as_deref(), report).await;
+        cluster::look(config, estate, &kafka, path, report).await;
         let readable = [estate.topics.sms(), estate.topics.registry()];
         doctor::clock(&kafka, &readable, || SystemClock.now().0, report).await;
         registry::look(config, estate, &kafka, SystemClock.now(), report).await;
@@ -97,7 +103,6 @@ async fn look(config: &Config, estate: &Estate, options: &Options, report: &mut 
         report.skip_all(&["topics", "acl", "users", "clock", "registry"], "sasl");
     }
     services::look(&config.services, report).await;
-    query::look(config, options, report).await;
 }
 
 /// Reaches the brokers and logs in.

@@ -85,9 +85,10 @@ pub async fn access(
         let seen = session.group(name.clone()).await;
         allowed.insert((ResourceKind::Group, name), seen);
     }
+    let principal = session.principal();
     for need in needs {
         let seen = allowed.get(&(need.resource, need.name.clone()));
-        let (what, state) = judged(need, seen, &session.principal);
+        let (what, state) = judged(need, seen, &principal);
         report.add(CHECK, what, state);
     }
     for ((resource, name), seen) in &allowed {

@@ -21,6 +21,12 @@
 //! | `clock.rs` | this machine's clock against the brokers' |
 //! | `secret_file.rs` | who may read a file of secrets |
 
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use crate::exit::Exit;
+
 mod access;
 mod clock;
 mod network;
@@ -41,3 +47,34 @@ pub use self::secret_file::secret_files;
 pub use self::session::{Session, build, librdkafka, log_in};
 pub use self::settings::settings;
 pub use self::tls::tls;
+
+/// Every question has a limit of its own; this one is for many slow answers together.
+const RUN_WITHIN: Duration = Duration::from_secs(45);
+
+/// Looks for so long; returns whether it came to its end.
+pub async fn bounded(report: &mut Report, look: impl AsyncFnOnce(&mut Report)) -> bool {
+    let over = timeout(RUN_WITHIN, look(report)).await.is_ok();
+    if !over {
+        let fix = "mend what answers slowly above, and look again";
+        let what = format!("not looked at: {RUN_WITHIN:?} are over");
+        report.add("the rest", what, State::failed(Exit::Unavailable, fix));
+    }
+    over
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_run_ends_whatever_hangs_and_keeps_what_it_saw() {
+        let mut report = Report::default();
+        let over = bounded(&mut report, async |report| {
+            report.ok("config", "seen");
+            std::future::pending().await
+        });
+        assert!(!over.await);
+        assert_eq!((report.summary().ok, report.summary().failed), (1, 1));
+        assert_eq!(report.exit(), Exit::Unavailable);
+    }
+}

@@ -1,5 +1,6 @@
 //! Who may read a file of secrets.
 
+use std::fmt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -10,7 +11,10 @@ const EVERYBODY: u32 = 0o007;
 
 /// Whether these files, each with the setting that names it, are there and not everybody's. A file of a group is left
 /// alone: services are given theirs by it.
-pub fn secret_files<'a>(files: impl IntoIterator<Item = (&'a str, &'a Path)>, report: &mut Report) {
+pub fn secret_files<'a, K: fmt::Display>(
+    files: impl IntoIterator<Item = (K, &'a Path)>,
+    report: &mut Report,
+) {
     for (key, path) in files {
         let shown = path.display();
         let (what, state) = match std::fs::metadata(path) {

@@ -63,8 +63,8 @@ pub struct Session {
     client: Arc<AdminClient<PlainContext>>,
     /// The topics that it is shown.
     pub visible: BTreeSet<String>,
-    /// Who it is at the broker, as access lists write it; the certificate's name is not known here.
-    pub principal: String,
+    /// The user that it logged in as; none when it has a certificate or nothing.
+    pub user: Option<String>,
 }
 
 /// Logs in; one line.
@@ -99,9 +99,7 @@ pub async fn log_in(kafka: &KafkaConfig, report: &mut Report) -> Option<Session>
     match entered {
         Ok((client, visible)) => {
             report.timed("sasl", who, State::Ok, took);
-            let principal =
-                format!("User:{}", user.unwrap_or_else(|| "<name in the certificate>".to_owned()));
-            Some(Session { client, visible, principal })
+            Some(Session { client, visible, user })
         }
         Err(error) => {
             let exit = error.exit();
@@ -142,6 +140,11 @@ fn enter(client: &Client<PlainContext>) -> Result<BTreeSet<String>, KafkaError> 
 }
 
 impl Session {
+    /// Who it is, as access lists write it.
+    pub fn principal(&self) -> String {
+        format!("User:{}", self.user.as_deref().unwrap_or("<name in the certificate>"))
+    }
+
     /// What it may do with topics.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::fmt;
 use super::report::{Finding, Report, State, Summary};
 
 /// A line that is longer pushes its state to the right.
-const WIDEST: usize = 78;
+const WIDEST: usize = 100;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
