@@ -17,7 +17,7 @@ use super::options::Options;
 use crate::config::Config;
 use crate::demo::document::Document;
 use crate::demo::progress::Progress;
-use crate::submit;
+use crate::{sample, submit};
 
 const CHECK: &str = "rehearsal";
 const FACTOR_AGE: Duration = Duration::from_secs(300);
@@ -34,7 +34,7 @@ pub(super) async fn look(config: &Config, options: &Options, report: &mut Report
             report.add(CHECK, what, State::failed(Exit::Config, fix));
         }
         Some(_) if broken(report) => report.skip(CHECK, "a sample person's query", "everything above"),
-        Some(person) => submit(person, options, report).await,
+        Some(person) => submit(person, banks(config), options, report).await,
     }
 }
 
@@ -66,12 +66,22 @@ fn rehearse(report: &mut Report) {
     report.timed(CHECK, what, state, begun.elapsed());
 }
 
-async fn submit(person: &str, options: &Options, report: &mut Report) {
+/// The banks of the settings that a sample person of this region may ask.
+fn banks(config: &Config) -> Vec<String> {
+    let sample = sample::registry::sample()
+        .banks
+        .into_iter()
+        .filter(|bank| bank.regions.iter().any(|of| of == REGION));
+    let ids = sample.map(|bank| bank.id.to_string());
+    ids.filter(|id| config.parties.banks.contains(id)).collect()
+}
+
+async fn submit(person: &str, banks: Vec<String>, options: &Options, report: &mut Report) {
     let asked = submit::options::Options {
         stack: options.stack.clone(),
         person: person.to_owned(),
         region: REGION.to_owned(),
-        banks: None,
+        banks: Some(banks),
         producer: None,
         json: options.json,
     };

@@ -8,6 +8,7 @@ use cardquery::topics::wanted::Wanted;
 use cardquery_tests::system::System;
 use kafka_native::{Acl, AclOperation, Pattern, Permission, ResourceKind};
 use rdkafka::client::Client;
+use schemas::keys::SigningKey;
 use secrecy::ExposeSecret;
 
 use crate::examined::{Examined, Expected};
@@ -29,10 +30,9 @@ struct Fault {
 const FAULTS: &[Fault] = &[
     Fault {
         name: "an unknown key",
-        plant: |_, settings| set(settings, &["limits", "lookupz"], 8),
+        plant: |_, settings| set(settings, &["aaaa"], 8),
         check: "config",
-        // Line and column are those of the key.
-        what: "planted.toml:",
+        what: "planted.toml:1:1: aaaa: unknown key",
         fix: "correct it there",
         exit: 78,
     },
@@ -156,10 +156,10 @@ const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "the name of another bank",
-        plant: |_, settings| set(settings, &["bank"], "tianhe"),
+        plant: |_, settings| set(settings, &["bank"], "taihe"),
         check: "sasl",
-        what: "bank-anhe is not the user of bank tianhe",
-        fix: "sasl.username is bank-tianhe",
+        what: "bank-anhe is not the user of bank taihe",
+        fix: "sasl.username is bank-taihe",
         // The line itself only warns: what fails is what this user may not do.
         exit: 0,
     },
@@ -314,9 +314,7 @@ async fn what_the_operator_has_done_to_a_bank_is_named_with_its_fix_and_exit_cod
         .expect("taken away");
     shown(&system, &surplus, false).await;
 
-    let draft = std::fs::read_to_string(system.draft("bank/anhe").await).expect("a draft");
-    let suspended = system.write("suspended.toml", &draft.replace("ACTIVE", "SUSPENDED"));
-    system.publish(&suspended, None).await;
+    publish(&system, |entry| set(entry, &["state"], "SUSPENDED")).await;
     examine(&system).await.names(&Expected {
         check: "registry",
         what: "bank/anhe: version 2, SUSPENDED",
@@ -324,13 +322,14 @@ async fn what_the_operator_has_done_to_a_bank_is_named_with_its_fix_and_exit_cod
         exit: 77,
     });
 
-    let draft = std::fs::read_to_string(system.draft("bank/anhe").await).expect("a draft");
-    let revoked = revoke_signing(&draft);
-    let revoked = system.write("revoked.toml", &revoked.replace("SUSPENDED", "ACTIVE"));
-    system.publish(&revoked, None).await;
+    publish(&system, |entry| {
+        set(entry, &["state"], "ACTIVE");
+        replace_signing_key(entry);
+    })
+    .await;
     examine(&system).await.names(&Expected {
         check: "registry",
-        what: "is revoked; in force: none",
+        what: "is revoked; in force: ",
         fix: "signing_key_file",
         exit: 78,
     });
@@ -340,15 +339,29 @@ async fn what_the_operator_has_done_to_a_bank_is_named_with_its_fix_and_exit_cod
     system.finish();
 }
 
-/// The draft with its signing key revoked.
-fn revoke_signing(draft: &str) -> String {
-    let mut table: toml::Table = draft.parse().expect("TOML");
-    let keys = table.get_mut("key").and_then(toml::Value::as_array_mut).expect("keys");
-    for key in keys {
+/// Publishes the bank's next entry.
+async fn publish(system: &System, change: impl FnOnce(&mut toml::Table)) {
+    let draft = std::fs::read_to_string(system.draft("bank/anhe").await).expect("a draft");
+    let mut entry: toml::Table = draft.parse().expect("TOML");
+    let version = entry["version"].as_integer().expect("a number");
+    set(&mut entry, &["version"], version + 1);
+    change(&mut entry);
+    let seed = cardquery::sample::keys::signing_seed(&"bank/anhe".parse().expect("a name"));
+    system.publish(&system.write("next.toml", &entry.to_string()), Some(&seed)).await;
+}
+
+/// Revokes the signing key, and brings another, as an entry must.
+fn replace_signing_key(entry: &mut toml::Table) {
+    let keys = entry.get_mut("key").and_then(toml::Value::as_array_mut).expect("keys");
+    for key in keys.iter_mut() {
         let key = key.as_table_mut().expect("a key");
-        if key.get("use").and_then(toml::Value::as_str) == Some("sign") {
+        if key["use"].as_str() == Some("sign") {
             key.insert("revoked".to_owned(), true.into());
         }
     }
-    table.to_string()
+    let next = SigningKey::from_seed(&[83; 32]).public().to_wire().raw;
+    let mut key = toml::Table::new();
+    set(&mut key, &["use"], "sign");
+    set(&mut key, &["public"], hex::encode(next));
+    keys.push(key.into());
 }

@@ -30,9 +30,9 @@ struct Fault {
 const FAULTS: &[Fault] = &[
     Fault {
         name: "an unknown key",
-        plant: |_, settings| set(settings, &["cluster", "replicas"], 3),
+        plant: |_, settings| set(settings, &["aaaa"], 3),
         check: "config",
-        what: "unknown field `replicas`",
+        what: "planted.toml:1:1: aaaa: unknown key",
         fix: "correct it there",
         exit: 78,
     },
@@ -127,7 +127,7 @@ const FAULTS: &[Fault] = &[
     Fault {
         name: "a bank that was never applied",
         plant: |_, settings| {
-            set(settings, &["parties", "banks"], toml::Value::from(vec!["anhe", "tianhe", "newbank"]));
+            set(settings, &["parties", "banks"], toml::Value::from(vec!["anhe", "taihe", "newbank"]));
         },
         check: "topics",
         what: ".request.newbank.v1",

@@ -11,7 +11,7 @@ use cardquery_tests::system::{Setup, System};
 use secrecy::ExposeSecret;
 
 /// Two banks are enough to be a stranger to one.
-const BANKS: [&str; 2] = ["anhe", "tianhe"];
+const BANKS: [&str; 2] = ["anhe", "taihe"];
 const BANK: &str = "anhe";
 
 async fn system() -> System {
@@ -43,7 +43,7 @@ fn set(settings: &mut toml::Table, path: &[&str], value: impl Into<toml::Value>)
 /// Everything of a system that no output may show.
 fn secrets(system: &System) -> Vec<String> {
     let stack = &system.local.stack;
-    let mut secrets: Vec<String> = ["admin", "bank-anhe", "bank-tianhe"]
+    let mut secrets: Vec<String> = ["admin", "bank-anhe", "bank-taihe"]
         .map(|user| stack.password(user).expect("it has a password").expose_secret().to_owned())
         .into();
     let keys = system.local.plan.folder.join("keys");
