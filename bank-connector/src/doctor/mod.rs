@@ -86,7 +86,9 @@ fn keys(config: &Config, report: &mut Report) -> Option<Secrets> {
         Err(error) => {
             let fix = match error {
                 SecretsError::NoOpeningKey => "name the file of the key in force in opening_key_files",
-                SecretsError::File(_) => "write the key into it as 64 hex digits: docs/bank.md, Keys",
+                SecretsError::File(_) => {
+                    "write the key into it as 64 hex digits: docs/bank.md, The connector"
+                }
             };
             report.add("keys", error.to_string(), State::failed(error.exit(), fix));
             None

@@ -141,10 +141,15 @@ fn compare(opened: Option<wire::Answer>, said: &wire::Answer) -> Result<(), Brok
     if opened != *said || opened.kind() != AnswerKind::Cards {
         return Err(differs("the device sees another answer than the bank gave"));
     }
-    if card.first4 != CARD[..4] || card.last4.len() != 4 || format!("{opened:?}").contains(CARD) {
+    if card.first4 != CARD[..4] || card.last4.len() != 4 || holds_the_number(&opened) {
         return Err(differs("the card is not masked"));
     }
     Ok(())
+}
+
+/// Answers do not print, so the bytes are looked at.
+fn holds_the_number(answer: &wire::Answer) -> bool {
+    answer.encode_to_vec().windows(CARD.len()).any(|bytes| bytes == CARD.as_bytes())
 }
 
 /// Everybody but the bank, made up.

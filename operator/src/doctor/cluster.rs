@@ -103,7 +103,7 @@ fn judged(difference: &Difference, apply: &str) -> State {
         | Difference::ChangeTopic { .. }
         | Difference::OutlivesErasure { .. } => State::failed(Exit::BadData, apply),
         Difference::Unchangeable { .. } => {
-            State::failed(Exit::BadData, "by hand: docs/operating.md, Topics, access lists, users")
+            State::failed(Exit::BadData, "by hand: README.md, Topics, access lists and users of a cluster")
         }
         Difference::UnknownTopic { .. } => State::warning("delete it by hand, or say whose it is"),
         Difference::CreateAcl { .. } | Difference::RemoveAcl { .. } | Difference::CreateUser { .. } => {
