@@ -16,10 +16,12 @@
 //! | how to plug in something else than SQL | [`source::CardSource`] |
 //! | how long a source that is down is tried | `edge/lookup.rs`, `domain/circuit.rs` |
 //! | how replies are batched and signed | `edge/replier.rs` |
+//! | what `bank-connector doctor` looks at | [`doctor`] |
 //!
 //! Deliberately absent: dead letters, a database of its own, and any word about the answer outside its seal.
 
 pub mod config;
+pub mod doctor;
 pub mod domain;
 mod edge;
 mod handler;

@@ -7,6 +7,7 @@ use bank_connector::source::{CardSource, SourceError};
 use bank_connector::{Config, Secrets};
 use plumbing::admin::AdminConfig;
 use plumbing::cli::{self, NoFlags};
+use plumbing::doctor::Report;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
 
@@ -21,6 +22,12 @@ impl cli::Service for Connector {
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
+    }
+
+    const HAS_DOCTOR: bool = true;
+
+    async fn examine(config: Config, report: &mut Report) {
+        bank_connector::doctor::examine(config, report).await;
     }
 
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {

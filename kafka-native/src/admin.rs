@@ -225,13 +225,13 @@ pub(crate) fn complaints<C: ClientContext>(client: &Client<C>) -> Vec<String> {
     events.filter_map(|event| complaint(&event)).collect()
 }
 
-type Rk = *mut rd::rd_kafka_t;
-type Options = *const rd::rd_kafka_AdminOptions_t;
-type Queue = *mut rd::rd_kafka_queue_t;
-type Event = Owned<rd::rd_kafka_event_t>;
+pub(crate) type Rk = *mut rd::rd_kafka_t;
+pub(crate) type Options = *const rd::rd_kafka_AdminOptions_t;
+pub(crate) type Queue = *mut rd::rd_kafka_queue_t;
+pub(crate) type Event = Owned<rd::rd_kafka_event_t>;
 
 /// A native object of this process, destroyed with this value.
-struct Owned<T> {
+pub(crate) struct Owned<T> {
     object: NonNull<T>,
     destroy: unsafe extern "C" fn(*mut T),
 }
@@ -241,11 +241,11 @@ impl<T> Owned<T> {
     ///
     /// # Safety
     /// `object` is null, or live, owned by nobody else, and destroyed by `destroy`.
-    unsafe fn new(object: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
+    pub(crate) unsafe fn new(object: *mut T, destroy: unsafe extern "C" fn(*mut T)) -> Option<Self> {
         NonNull::new(object).map(|object| Self { object, destroy })
     }
 
-    fn as_ptr(&self) -> *mut T {
+    pub(crate) fn as_ptr(&self) -> *mut T {
         self.object.as_ptr()
     }
 }
@@ -258,7 +258,7 @@ impl<T> Drop for Owned<T> {
 }
 
 /// One request: its client, its options, and the queue that its answer comes to.
-struct Call<'a, C: ClientContext> {
+pub(crate) struct Call<'a, C: ClientContext> {
     client: &'a Client<C>,
     options: Owned<rd::rd_kafka_AdminOptions_t>,
     queue: Owned<rd::rd_kafka_queue_t>,
@@ -266,7 +266,7 @@ struct Call<'a, C: ClientContext> {
 }
 
 impl<'a, C: ClientContext> Call<'a, C> {
-    fn new(client: &'a Client<C>, within: Duration) -> Result<Self, AdminError> {
+    pub(crate) fn new(client: &'a Client<C>, within: Duration) -> Result<Self, AdminError> {
         let rk = client.native_ptr();
         // SAFETY: the client is borrowed, so its handle is live; both objects are new and ours.
         let (options, queue) = unsafe {
@@ -304,8 +304,25 @@ impl<'a, C: ClientContext> Call<'a, C> {
         Ok(self)
     }
 
+    /// The same call, whose answer also says what this client may do.
+    pub(crate) fn with_operations(self) -> Result<Self, AdminError> {
+        // SAFETY: the options are live; an error is ours to destroy.
+        unsafe {
+            let error = rd::rd_kafka_AdminOptions_set_include_authorized_operations(self.options.as_ptr(), 1);
+            let error = Owned::new(error, rd::rd_kafka_error_destroy);
+            check(error.as_ref().map_or(ptr::null(), |error| error.as_ptr().cast_const()), || {
+                "authorized operations".to_owned()
+            })?;
+        }
+        Ok(self)
+    }
+
     /// Enqueues the request and waits for its event, whose error is the request's.
-    fn answer(&self, what: &str, enqueue: impl FnOnce(Rk, Options, Queue)) -> Result<Event, AdminError> {
+    pub(crate) fn answer(
+        &self,
+        what: &str,
+        enqueue: impl FnOnce(Rk, Options, Queue),
+    ) -> Result<Event, AdminError> {
         let event = self.event(what, enqueue)?;
         // SAFETY: the event is live.
         let code = unsafe { rd::rd_kafka_event_error(event.as_ptr()) };
@@ -497,7 +514,7 @@ fn native_settings(
 ///
 /// # Safety
 /// `result` and `elements` belong to the same type of result.
-unsafe fn list<R, T>(
+pub(crate) unsafe fn list<R, T>(
     event: &Event,
     result: unsafe extern "C" fn(*mut rd::rd_kafka_event_t) -> *const R,
     elements: unsafe extern "C" fn(*const R, *mut usize) -> *mut *const T,
@@ -519,7 +536,10 @@ unsafe fn list<R, T>(
 
 /// # Safety
 /// `error` is null or live.
-unsafe fn check(error: *const rd::rd_kafka_error_t, what: impl FnOnce() -> String) -> Result<(), AdminError> {
+pub(crate) unsafe fn check(
+    error: *const rd::rd_kafka_error_t,
+    what: impl FnOnce() -> String,
+) -> Result<(), AdminError> {
     if error.is_null() {
         return Ok(());
     }
@@ -539,13 +559,13 @@ fn check_code(
     Err(AdminError::Refused { code, text: format!("{}: {} ({code:?})", what(), why()) })
 }
 
-fn invalid(what: &str, why: &str) -> AdminError {
+pub(crate) fn invalid(what: &str, why: &str) -> AdminError {
     AdminError::Refused { code: RDKafkaErrorCode::InvalidArgument, text: format!("{what}: {why}") }
 }
 
 /// # Safety
 /// `text` is null, or ends with a zero and lives until this returns.
-unsafe fn text(text: *const c_char) -> String {
+pub(crate) unsafe fn text(text: *const c_char) -> String {
     if text.is_null() {
         return String::new();
     }
@@ -553,7 +573,7 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-fn c_string(text: &str) -> Result<CString, AdminError> {
+pub(crate) fn c_string(text: &str) -> Result<CString, AdminError> {
     CString::new(text).map_err(|_| AdminError::ZeroByte(text.to_owned()))
 }
 

@@ -1,14 +1,16 @@
 //! What rdkafka leaves out of librdkafka: access lists, SCRAM users, changes of single topic settings, and the answer to
 //! a commit.
 //!
-//! The only crate of the workspace with unsafe code, all of it in `admin.rs` and `commit.rs`; what leaves this crate is
+//! The only crate of the workspace with unsafe code, all of it in `admin.rs`, `commit.rs` and `describe.rs`; what leaves this crate is
 //! plain values. A call with a `within` blocks for as long as that, so it belongs on a thread that may.
 
 mod acl;
 mod admin;
 mod commit;
 mod convert;
+mod describe;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -39,6 +41,43 @@ pub enum AdminError {
 
 /// A setting of a topic: `None` gives it back to the broker's default.
 pub type Setting = (String, Option<String>);
+
+/// What the broker says about a topic to this client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicAccess {
+    /// Its name.
+    pub name: String,
+    /// How many partitions it has; none when it may not be described.
+    pub partitions: usize,
+    /// What this client may do with it.
+    pub operations: BTreeSet<AclOperation>,
+    /// Why nothing is said about it.
+    pub refused: Option<RDKafkaErrorCode>,
+}
+
+/// What this client may do with topics. Each has an answer of its own: one that may not be described says so there.
+///
+/// # Errors
+/// [`AdminError`] when the request as a whole fails.
+pub fn describe_topics<C: ClientContext>(
+    client: &Client<C>,
+    names: &[String],
+    within: Duration,
+) -> Result<Vec<TopicAccess>, AdminError> {
+    describe::topics(client, names, within)
+}
+
+/// What this client may do with a consumer group, which need not exist. Joins nothing and changes no offset.
+///
+/// # Errors
+/// [`AdminError`]; a denial is one.
+pub fn describe_group<C: ClientContext>(
+    client: &Client<C>,
+    name: &str,
+    within: Duration,
+) -> Result<BTreeSet<AclOperation>, AdminError> {
+    describe::group(client, name, within)
+}
 
 /// What librdkafka has logged as errors since this was last asked: failing to connect and to log in, above all. rdkafka's
 /// admin client never reads it, and its own errors say no more than that nothing answers.

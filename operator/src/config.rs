@@ -35,6 +35,20 @@ pub struct Config {
     pub parties: PartiesConfig,
     /// The users' passwords.
     pub users: UsersConfig,
+    /// What of the hub runs where.
+    pub services: ServicesConfig,
+}
+
+/// Base addresses of the admin listeners of the hub's services, for example `http://10.0.0.5:8501`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServicesConfig {
+    /// Aggregators.
+    pub aggregator: Vec<String>,
+    /// Notifiers.
+    pub notifier: Vec<String>,
+    /// Producers.
+    pub producer: Vec<String>,
 }
 
 /// How safe a record is.

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | the audit log, copied, verified and proved from | [`audit`] |
 //! | one query through the whole system, in one process | [`demo`] |
+//! | whether everything that the hub needs is there, and how to mend it | [`doctor`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
 //! | dead letters: looking at them, putting them back or away | [`dlq`] |
@@ -17,6 +18,7 @@ pub mod audit;
 pub mod config;
 pub mod demo;
 pub mod dlq;
+pub mod doctor;
 pub mod local;
 pub mod registry;
 pub mod render;

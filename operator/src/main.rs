@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{audit, demo, dlq, local, registry, render, submit, topics};
+use cardquery::{audit, demo, dlq, doctor, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -23,6 +23,8 @@ enum Command {
     Demo(demo::options::Options),
     /// Lists, shows, exports, puts back and drops dead letters.
     Dlq(dlq::options::Options),
+    /// Looks at everything that the hub needs, and says for each how to mend it.
+    Doctor(doctor::options::Options),
     /// Prepares the sample system for containers: settings, keys, topics, users, databases, registry.
     Prepare(local::containers::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
@@ -44,11 +46,13 @@ async fn main() -> ExitCode {
 
 async fn run(args: Args) -> Result<ExitCode, Failure> {
     // What a command prints tells what its caller wants to know; RUST_LOG shows the rest.
-    telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
+    let logs = if matches!(args.command, Command::Doctor(_)) { "off" } else { "error" };
+    telemetry::init_logs(logs).map_err(|error| Exit::Config.because(error))?;
     match args.command {
         Command::Audit(options) => return audit::run(options).await,
         Command::Demo(options) => demo::run(&options).await?,
         Command::Dlq(options) => dlq::run(options).await?,
+        Command::Doctor(options) => return doctor::run(&options).await,
         Command::Prepare(options) => local::containers::run(&options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,

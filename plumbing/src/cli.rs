@@ -6,10 +6,11 @@
 //! | `config check` | prints every mistake of the settings, or what was checked; asks no server |
 //! | `config explain <key>` | the value, and every layer that set it |
 //! | `config show` | what is in force, as TOML |
+//! | `doctor` | looks at everything it depends on and says how to mend what is wrong, where it has a doctor |
 //! | `health` | asks the process that runs with the same settings how it is |
 //! | `openapi` | the document of its HTTP interface, where it has one for others |
 //!
-//! No secret is printed by any of them.
+//! No secret is printed by any of them, and none but the service itself writes anything.
 
 mod health;
 
@@ -25,6 +26,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::admin::{self, AdminConfig};
 use crate::config::{ConfigError, Effective, Settings, Sources};
+use crate::doctor::{self, Report};
 use crate::exit::{Exit, Failure};
 use crate::lifecycle::{self, Lifecycle, Signals};
 use crate::telemetry;
@@ -49,6 +51,15 @@ pub trait Service {
     /// The OpenAPI document of its interface, if it has one for others.
     fn openapi() -> Option<&'static str> {
         None
+    }
+
+    /// Whether it has a doctor.
+    const HAS_DOCTOR: bool = false;
+
+    /// Looks at everything that it depends on, by settings that break no rule. Writes nothing, joins no group, and does not
+    /// mind that the service runs.
+    fn examine(_config: Self::Config, _report: &mut Report) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
     }
 
     /// Starts it with settings that break no rule; returns when it does its work. When a signal to stop comes before
@@ -90,11 +101,21 @@ enum Command {
         #[arg(value_enum, default_value_t)]
         question: health::Question,
     },
+    /// Looks at everything that it depends on, and says for each how to mend it. Changes nothing; the service may run.
+    ///
+    /// Exit code 0 when nothing failed, else that of the weightiest failure: 78 settings, 77 permission, 65 data, 69
+    /// something is unavailable.
+    Doctor {
+        /// Prints one JSON document.
+        #[arg(long)]
+        json: bool,
+    },
     /// Prints the OpenAPI document of its HTTP interface.
     Openapi,
 }
 
 const OPENAPI: &str = "openapi";
+const DOCTOR: &str = "doctor";
 
 #[derive(Subcommand)]
 enum ConfigCommand {
@@ -153,6 +174,7 @@ pub async fn serve<S: Service>() -> ExitCode {
     let name = <S::Config as Settings>::SERVICE;
     let command = Line::<S::Flags>::command().name(name).about(S::ABOUT);
     let command = command.mut_subcommand(OPENAPI, |command| command.hide(S::openapi().is_none()));
+    let command = command.mut_subcommand(DOCTOR, |command| command.hide(!S::HAS_DOCTOR));
     let line = command.try_get_matches().and_then(|matches| Line::<S::Flags>::from_arg_matches(&matches));
     end(name, line, async |line| match &line.command {
         None => run::<S>(&line).await,
@@ -164,6 +186,7 @@ pub async fn serve<S: Service>() -> ExitCode {
                 .map_err(|error: ConfigError| error.exit().because(error))?;
             health::ask(S::admin(&config), *question).await.map(|()| ExitCode::SUCCESS)
         }
+        Some(Command::Doctor { json }) => diagnose::<S>(&line, *json).await,
         Some(Command::Openapi) => {
             let none = || Exit::Usage.because("this service has no HTTP interface for others".to_owned());
             print(S::openapi().ok_or_else(none)?).map(|()| ExitCode::SUCCESS)
@@ -270,6 +293,46 @@ fn look<S: Service>(line: &Line<S::Flags>, command: &ConfigCommand) -> Result<()
         ConfigCommand::Show => effective.show(),
     };
     print(&text)
+}
+
+async fn diagnose<S: Service>(line: &Line<S::Flags>, json: bool) -> Result<ExitCode, Failure> {
+    if !S::HAS_DOCTOR {
+        return Err(Exit::Usage.because("this service has no doctor"));
+    }
+    // The report tells what its reader wants to know; RUST_LOG shows the rest.
+    telemetry::init_logs("off").map_err(|error| Exit::Config.because(error))?;
+    let mut report = Report::default();
+    doctor::build(&mut report);
+    let sources = line.service.sources();
+    let file =
+        sources.config.as_ref().map_or_else(|| "defaults".to_owned(), |path| path.display().to_string());
+    let mut seen = String::new();
+    let read = Effective::of::<S::Config>(&sources).and_then(|effective| {
+        seen = format!("{file}  (files {}, variables {})", effective.files(), effective.variables());
+        effective.checked(|config| S::adjust(config, &line.flags))
+    });
+    let explain = format!("{} config explain", <S::Config as Settings>::SERVICE);
+    match doctor::settings(read, seen, Some(&explain), &mut report) {
+        Some(config) => {
+            doctor::bounded(&mut report, async |report| S::examine(config, report).await).await;
+        }
+        None => report.skip("the rest", "not looked at", "config"),
+    }
+    print_report(&report, json)
+}
+
+/// Prints a doctor's report on standard output, and returns its exit code.
+///
+/// # Errors
+/// When standard output cannot be written to.
+pub fn print_report(report: &Report, json: bool) -> Result<ExitCode, Failure> {
+    let text = if json {
+        serde_json::to_string_pretty(&report.document()).map_err(|error| Exit::Software.because(error))?
+    } else {
+        report.to_string()
+    };
+    print(&format!("{text}\n"))?;
+    Ok(report.exit().into())
 }
 
 fn print(text: &str) -> Result<(), Failure> {

@@ -14,6 +14,7 @@
 //! | [`registry`] | the registry topic, the pinned roots, the file of seen versions |
 //! | [`key_file`] | secret keys in files |
 //! | [`in_force`] | what may be replaced while others read it |
+//! | [`doctor`] | what the `doctor` commands share: checks that only look, and their report |
 //! | [`cli`], [`exit`] | the outermost layer of a `main`: command line, `config` commands, exit codes |
 //!
 //! What is deliberately absent: no module but [`registry`] knows what a record means. Meaning enters through
@@ -22,6 +23,7 @@
 pub mod admin;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod health;
 pub mod http;

@@ -8,6 +8,7 @@ mod seen_file;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use schemas::codes::Code;
 use schemas::keys::VerifyingKey;
 use schemas::registry::{ROOT_SIGNATURES, Registry, SeenVersions, is_sample_root};
 use schemas::time::UnixMillis;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 pub use self::seen_file::SeenFileError;
 use crate::exit::Exit;
-use crate::kafka::{Changes, Fold, KafkaConfig, KafkaError, Next, Record};
+use crate::kafka::{Changes, Fold, KafkaConfig, KafkaError, Next, Record, read_to_end};
 use crate::lifecycle::Lifecycle;
 
 /// Whom to trust: the `[registry]` section of every service.
@@ -106,6 +107,57 @@ impl RegistryError {
             Self::SeenFile(error) => error.exit(),
         }
     }
+}
+
+/// What the registry's topic holds now, as a reader that starts now takes it.
+#[derive(Debug)]
+pub struct Read {
+    /// The parties.
+    pub registry: Registry,
+    /// Versions that were seen before, by the file.
+    pub seen: SeenVersions,
+    /// Records that are refused: the party that they name, and why.
+    pub refused: Vec<(String, Code)>,
+}
+
+/// Reads the registry to its end once. Keeps nothing: the file of seen versions is read and not written.
+///
+/// # Errors
+/// [`RegistryError`].
+pub async fn read(
+    kafka: &KafkaConfig,
+    topic: String,
+    config: &RegistryConfig,
+) -> Result<Read, RegistryError> {
+    let roots = config.roots()?;
+    let seen = match &config.seen_file {
+        Some(path) => seen_file::load(path).await?,
+        None => SeenVersions::default(),
+    };
+    let (sender, records) = std::sync::mpsc::channel::<Record>();
+    let each = move |record| {
+        // The receiver lives until the reader has ended.
+        let _ = sender.send(record);
+    };
+    read_to_end(kafka, &[topic], each).await?;
+    let records: Vec<Record> = records.into_iter().collect();
+    let mut registry = Registry::new(roots, seen.clone());
+    let mut refused = Vec::new();
+    let mut next = 0;
+    while let Some(record) = records.get(next) {
+        next += 1;
+        let key = record.key.as_deref().unwrap_or_default();
+        let Err(code) = registry.apply(key, &record.value, UnixMillis(record.append_time_ms)) else {
+            continue;
+        };
+        if registry.begins_again() {
+            refused.clear();
+            next = 0;
+        } else {
+            refused.push((String::from_utf8_lossy(key).escape_debug().to_string(), code));
+        }
+    }
+    Ok(Read { registry, seen, refused })
 }
 
 /// Reads the registry to its end and follows it from there as a part of `lifecycle`, which also keeps the file of

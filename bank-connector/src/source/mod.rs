@@ -31,6 +31,19 @@ pub trait CardSource: Send + Sync + 'static {
     }
 }
 
+/// Before a database's code in the text of [`SourceError::Unavailable`].
+const DATABASE_CODE: &str = "database code ";
+
+impl SourceError {
+    /// The code of the database that refused, SQLSTATE for PostgreSQL.
+    pub fn database_code(&self) -> Option<&str> {
+        match self {
+            Self::Unavailable(text) => text.strip_prefix(DATABASE_CODE),
+            Self::TimedOut | Self::Misfit(_) => None,
+        }
+    }
+}
+
 /// Why a source did not answer. Holds no text from the source: it could repeat what was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SourceError {

@@ -17,14 +17,14 @@ use futures::future::BoxFuture;
 use schemas::wire::MissingSource;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::pool::PoolConnection;
-use sqlx::{Any, AnyPool, AssertSqlSafe, ConnectOptions};
+use sqlx::{Any, AnyPool, AssertSqlSafe, Column, ConnectOptions, Executor, SqlSafeStr, Statement};
 use tokio::sync::OnceCell;
 
 use super::sql_address::{AddressError, Database};
 use super::sql_config::SqlConfig;
 use super::sql_guard::refuse_writers;
 use super::sql_row::Reader;
-use super::{CardSource, SourceError};
+use super::{CardSource, DATABASE_CODE, SourceError};
 use crate::domain::dormancy::Rule;
 use crate::domain::found::{Defect, Found};
 use crate::domain::identity::Identity;
@@ -118,6 +118,35 @@ impl SqlSource {
         Ok(found)
     }
 
+    /// Prepares both statements and compares their columns with the mapping, for which no row is needed.
+    ///
+    /// # Errors
+    /// `Misfit` with the first column that is missing, or why the database refuses.
+    pub async fn examine(&self) -> Result<(), SourceError> {
+        let SqlConfig { customer, cards, .. } = &self.config;
+        for (key, statement, mapped) in [
+            ("customer", &self.customer_statement, customer.mapped()),
+            ("cards", &self.cards_statement, cards.mapped()),
+        ] {
+            let mut connection = self.connection().await?;
+            let text = AssertSqlSafe(Arc::clone(statement)).into_sql_str();
+            let within = Duration::from_millis(self.config.statement_timeout_ms);
+            let prepared = match tokio::time::timeout(within, connection.prepare(text)).await {
+                Err(_) => return Err(SourceError::TimedOut),
+                Ok(prepared) => prepared.map_err(|error| sorted(&error))?,
+            };
+            let told = prepared.columns();
+            let missing =
+                mapped.into_iter().find(|(_, column)| told.iter().all(|told| told.name() != *column));
+            if let Some((field, column)) = missing {
+                return Err(SourceError::Misfit(format!(
+                    "{key}_statement selects no column `{column}`, which {key}.{field} names"
+                )));
+            }
+        }
+        Ok(())
+    }
+
     /// A connection whose account was found to be one that cannot write, now or earlier.
     async fn connection(&self) -> Result<PoolConnection<Any>, SourceError> {
         let mut connection = self.pool.acquire().await.map_err(|error| sorted(&error))?;
@@ -182,7 +211,7 @@ pub(super) fn sorted(error: &sqlx::Error) -> SourceError {
         if error.code().as_deref() == Some(QUERY_CANCELED) {
             return SourceError::TimedOut;
         }
-        return SourceError::Unavailable(format!("database code {}", error.code().unwrap_or("none".into())));
+        return SourceError::Unavailable(format!("{DATABASE_CODE}{}", error.code().unwrap_or("none".into())));
     }
     if matches!(error, sqlx::Error::ColumnDecode { .. } | sqlx::Error::AnyDriverError(_)) {
         return SourceError::Misfit("a column has a type that cannot be read: cast it to text".into());

@@ -176,6 +176,44 @@ impl DormancyConfig {
     }
 }
 
+impl CustomerColumns {
+    /// The fields that the bank has, with their columns.
+    pub(super) fn mapped(&self) -> Vec<(&'static str, &str)> {
+        let Self { name, phone, id_valid_until, cardless_payment, withheld } = self;
+        let always = [("name", Some(name)), ("phone", Some(phone))];
+        let optional = [
+            ("id_valid_until", id_valid_until.as_ref()),
+            ("cardless_payment", cardless_payment.as_ref()),
+            ("withheld", withheld.as_ref()),
+        ];
+        present(always.into_iter().chain(optional))
+    }
+}
+
+impl CardColumns {
+    /// The fields that the bank has, with their columns.
+    pub(super) fn mapped(&self) -> Vec<(&'static str, &str)> {
+        let Self { pan, kind, status, account_class, product, opened, last_active, balance_fen, features } =
+            self;
+        let always = [("pan", Some(pan)), ("kind", Some(kind)), ("status", Some(status))];
+        let optional = [
+            ("account_class", account_class.as_ref()),
+            ("product", product.as_ref()),
+            ("opened", opened.as_ref()),
+            ("last_active", last_active.as_ref()),
+            ("balance_fen", balance_fen.as_ref()),
+            ("features", features.as_ref()),
+        ];
+        present(always.into_iter().chain(optional))
+    }
+}
+
+fn present<'a>(
+    fields: impl Iterator<Item = (&'static str, Option<&'a String>)>,
+) -> Vec<(&'static str, &'a str)> {
+    fields.filter_map(|(field, column)| Some((field, column?.as_str()))).collect()
+}
+
 impl SqlConfig {
     /// Every rule that these settings break.
     pub fn faults(&self) -> Vec<String> {

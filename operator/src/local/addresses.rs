@@ -36,6 +36,16 @@ impl Addresses {
         Ok(Self { producer, hub, hub_name: hub.to_string(), admin })
     }
 
+    /// Where another process finds the admin listener of the process `name`, which is what its container is called.
+    pub(super) fn admin_url(&self, name: &str) -> String {
+        let listens = self.admin[name];
+        if listens.ip().is_unspecified() {
+            format!("http://{name}:{}", listens.port())
+        } else {
+            format!("http://{listens}")
+        }
+    }
+
     /// Each in a container of its own, which has every port for itself. The wallet's interface has no callers with names
     /// here, so that it stays within its container.
     pub(super) fn in_containers(plan: &Plan) -> Self {

@@ -59,7 +59,8 @@ impl Local {
         http_tls::Certificates::make(self.plan.upstream())
             .and_then(|made| made.write(&files))
             .map_err(cannot_create)?;
-        write(&self.plan.folder.join("operator.toml"), &settings::operator(&self.plan, &self.stack))?;
+        let operator = settings::operator(&self.plan, &self.stack, &self.addresses);
+        write(&self.plan.folder.join("operator.toml"), &operator)?;
         write(&self.plan.folder.join("redrive.toml"), &settings::redrive(&self.plan, &self.stack))?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;

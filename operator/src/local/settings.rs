@@ -216,8 +216,8 @@ impl Site<'_> {
     }
 }
 
-/// The operator's own settings, for `cardquery topics --config <folder>`.
-pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
+/// The operator's own settings, for `cardquery topics --config <folder>` and `cardquery doctor --config <folder>`.
+pub(super) fn operator(plan: &Plan, stack: &Stack, addresses: &Addresses) -> String {
     // The stack has one broker or three.
     let replicas = stack.brokers.split(',').count();
     let settings = [
@@ -235,6 +235,7 @@ pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
         ("parties", json!({ "upstreams": texts(plan.upstreams()), "banks": texts(plan.banks()) })),
         ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
         ("users", json!({ "passwords_dir": stack.passwords })),
+        ("services", services(plan, addresses)),
     ];
     render(settings.into_iter())
 }
@@ -254,6 +255,21 @@ pub(super) fn redrive(plan: &Plan, stack: &Stack) -> String {
         ),
     ];
     render(settings.into_iter())
+}
+
+/// Where the admin listeners are.
+fn services(plan: &Plan, addresses: &Addresses) -> Value {
+    let (mut aggregator, mut notifier, mut producer) = (Vec::new(), Vec::new(), Vec::new());
+    for part in plan.parts() {
+        let url = addresses.admin_url(&part.name());
+        match part {
+            Part::Aggregator => aggregator.push(url),
+            Part::Notifier => notifier.push(url),
+            Part::Producer(_) => producer.push(url),
+            Part::Connector(_) => {}
+        }
+    }
+    json!({ "aggregator": aggregator, "notifier": notifier, "producer": producer })
 }
 
 fn roots() -> Vec<String> {

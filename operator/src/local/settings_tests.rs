@@ -110,11 +110,14 @@ fn the_operators_settings_ask_for_as_many_replicas_as_there_are_brokers_and_for_
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("operator.toml");
     let (plan, mut stack) = (Plan::new("/stack/run".into()), stack());
+    let addresses = Addresses::here(&plan).expect("ports");
     for (brokers, expected) in [("localhost:1,localhost:2,localhost:3", (3, 2)), ("localhost:1", (1, 1))] {
         stack.brokers = brokers.to_owned();
-        std::fs::write(&path, operator(&plan, &stack)).expect("written");
+        std::fs::write(&path, operator(&plan, &stack, &addresses)).expect("written");
         let (config, estate) = crate::config::Config::load_with_estate(Some(&path)).expect("settings");
         assert_eq!((config.cluster.replication_factor, config.cluster.min_insync_replicas), expected);
         assert_eq!((estate.banks.len(), estate.upstreams.len()), (14, 1));
+        let services = config.services;
+        assert_eq!((services.aggregator.len(), services.notifier.len(), services.producer.len()), (1, 1, 1));
     }
 }

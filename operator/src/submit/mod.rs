@@ -57,7 +57,11 @@ pub async fn run(options: &Options) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{text}").map_err(|error| Exit::CannotCreate.because(error))
 }
 
-async fn ask(options: &Options, progress: &mut Progress) -> Result<(Document, Vec<SmsRecord>), Failure> {
+/// Submits and follows to the end.
+pub(crate) async fn ask(
+    options: &Options,
+    progress: &mut Progress,
+) -> Result<(Document, Vec<SmsRecord>), Failure> {
     let person = sample::core::people().into_iter().find(|person| person.key == options.person);
     let person =
         person.ok_or_else(|| Exit::BadData.because(format!("no sample person `{}`", options.person)))?;

@@ -101,6 +101,14 @@ impl Effective {
         self.files
     }
 
+    /// How many variables of the environment set something.
+    pub fn variables(&self) -> usize {
+        let mut leaves = Vec::new();
+        leaves_of(&self.tree, "", &mut leaves);
+        let set = leaves.iter().filter_map(|key| self.tree.find(key));
+        set.filter(|node| matches!(node.place, Place::Environment(_))).count()
+    }
+
     /// The settings.
     ///
     /// # Errors

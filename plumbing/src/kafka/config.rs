@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -187,6 +187,28 @@ impl KafkaConfig {
         Duration::from_millis(self.stall_timeout_ms)
     }
 
+    /// The value of a property of librdkafka, where the settings give it.
+    ///
+    /// # Errors
+    /// [`KafkaError::PropertyFile`].
+    pub(crate) fn property(&self, name: &str) -> Result<Option<String>, KafkaError> {
+        let named = |key: &String| key.replace('_', ".") == name;
+        if let Some((key, path)) = self.property_files.iter().find(|(key, _)| named(key)) {
+            return property_file(key, path).map(Some);
+        }
+        Ok(self.properties.iter().find(|(key, _)| named(key)).map(|(_, value)| value.clone()))
+    }
+
+    /// librdkafka's own word for a property, whether the settings give it or not: `builtin.features` among others.
+    ///
+    /// # Errors
+    /// [`KafkaError`]: a property that is refused, or one that librdkafka does not know.
+    pub(crate) fn native_property(&self, name: &str) -> Result<String, KafkaError> {
+        let native = self.client()?.create_native_config();
+        let value = native.and_then(|native| native.get(name));
+        value.map_err(|error| KafkaError::sorted("configuration", &error))
+    }
+
     /// A client that manages topics, access lists and users.
     ///
     /// # Errors
@@ -279,12 +301,7 @@ impl KafkaConfig {
             set(key, value)?;
         }
         for (key, path) in &self.property_files {
-            let value = std::fs::read_to_string(path).map_err(|error| KafkaError::PropertyFile {
-                key: key.clone(),
-                path: path.clone(),
-                error: error.to_string(),
-            })?;
-            set(key, value.trim())?;
+            set(key, &property_file(key, path)?)?;
         }
         config
             .set("bootstrap.servers", &self.brokers)
@@ -292,6 +309,15 @@ impl KafkaConfig {
             .set("allow.auto.create.topics", "false");
         Ok(config)
     }
+}
+
+fn property_file(key: &str, path: &Path) -> Result<String, KafkaError> {
+    let value = std::fs::read_to_string(path).map_err(|error| KafkaError::PropertyFile {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        error: error.to_string(),
+    })?;
+    Ok(value.trim().to_owned())
 }
 
 fn reserved(key: &str) -> Option<&'static str> {
