@@ -6,7 +6,8 @@ pub const QUERIES: &str = "cardquery_queries_total";
 pub const RISK: &str = "cardquery_risk_total";
 /// Requests produced; label `bank`.
 pub const REQUESTS: &str = "cardquery_requests_total";
-/// Replies by what became of them; labels `bank`, `outcome`.
+/// Replies by what became of them; labels `bank`, `outcome` (`valid`, `invalid`, `refused`). What did not count has an
+/// `outcome` alone (`duplicate`, `conflict`, `late`, …).
 pub const REPLIES: &str = "cardquery_replies_total";
 /// Reports that became final; label `outcome`.
 pub const REPORTS: &str = "cardquery_reports_total";
@@ -30,6 +31,10 @@ pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
 pub const QUERY_AGE: &str = "cardquery_query_age_seconds";
 /// Queries that have not ended; label `code` (`COLLECTING`, `HELD`). Every instance says the same.
 pub const OPEN_QUERIES: &str = "cardquery_open_queries";
+/// Outbox rows that wait to be produced. Every instance says the same.
+pub const OUTBOX_PENDING: &str = "cardquery_outbox_pending_rows";
+/// Outbox rows that can never be produced and were put aside. Every instance says the same.
+pub const OUTBOX_PARKED: &str = "cardquery_outbox_parked_rows";
 
 /// All of the above, for tests that compare dashboards with reality.
 pub const ALL: &[&str] = &[
@@ -48,6 +53,8 @@ pub const ALL: &[&str] = &[
     CONTENT_ERASED,
     QUERY_AGE,
     OPEN_QUERIES,
+    OUTBOX_PENDING,
+    OUTBOX_PARKED,
 ];
 
 #[cfg(test)]
@@ -74,6 +81,8 @@ mod tests {
                 "cardquery_content_erased_total",
                 "cardquery_query_age_seconds",
                 "cardquery_open_queries",
+                "cardquery_outbox_pending_rows",
+                "cardquery_outbox_parked_rows",
             ]
         );
     }

@@ -9,6 +9,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::cli::{self, NoFlags};
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
+use plumbing::trace::TelemetryConfig;
 
 struct Connector;
 
@@ -21,6 +22,10 @@ impl cli::Service for Connector {
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
+    }
+
+    fn telemetry(config: &Config) -> &TelemetryConfig {
+        &config.telemetry
     }
 
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {

@@ -7,7 +7,11 @@ missing_packages() {
   postgres_programs >/dev/null || echo postgresql
   redis_is_installed || echo redis-server
   command -v openssl >/dev/null || echo openssl
+  [[ -z $with_prometheus ]] || prometheus_is_installed || echo prometheus
 }
+
+# `promtool` comes with it. Nothing here starts it: the tests that need it run one of their own.
+prometheus_is_installed() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
 
 ensure_packages() {
   local packages

@@ -13,6 +13,7 @@ use plumbing::kafka::{Commit, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
+use plumbing::trace::TelemetryConfig;
 use reqwest::Url;
 use schemas::keys::OpeningKey;
 use schemas::topics::Topics;
@@ -41,6 +42,8 @@ pub struct Config {
     pub postgres: PostgresConfig,
     /// Health and metrics.
     pub admin: AdminConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -213,6 +216,7 @@ impl Config {
     /// What is wrong with everything but the gateway, which whoever starts the service may bring along.
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
+        faults.extend(self.telemetry.faults());
         match self.store {
             StoreConfig::Postgres => faults.extend(self.postgres.faults()),
             StoreConfig::Memory => {}

@@ -10,16 +10,20 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::join_all;
+use metrics::Counter;
+use schemas::ids::QueryId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::assignment::Ticket;
 use super::dead_letter::{self, DeadLetters};
 use super::error::{ConsumerError, ProduceError};
 use super::handler::{ErrorClass, Handler, Verdict};
-use super::record::Record;
+use super::record::{Position, Record};
 use crate::metric_names;
+use crate::trace::Consumed;
 
 /// How long a dead letter with an unknown outcome waits for its next attempt.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -50,6 +54,10 @@ pub(super) struct Lane<H> {
     pub(super) dead_letters: Option<DeadLetters>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) stall: Duration,
+    /// The group, as spans name it.
+    pub(super) group: String,
+    /// Counts what was finished.
+    pub(super) handled: Counter,
 }
 
 /// Batches in the order of the queue; a retry holds up the lane.
@@ -77,6 +85,16 @@ pub(super) async fn concurrent<H: Handler>(lane: Arc<Lane<H>>, mut queue: mpsc::
     }
     // A record in the making is never aborted: its transaction would be cut off.
     while running.join_next().await.is_some() {}
+}
+
+/// What log lines say of the record that is being handled. A batch of many has no one query.
+fn line_fields(records: &[Record]) -> tracing::Span {
+    let [record] = records else { return tracing::Span::none() };
+    let Ok(query) = QueryId::from_key(record.key.as_deref().unwrap_or_default()) else {
+        return tracing::Span::none();
+    };
+    let Position { topic, partition, offset } = &record.position;
+    tracing::info_span!("record", query_id = %query, %topic, partition, offset)
 }
 
 /// What became of one record in one round.
@@ -130,6 +148,7 @@ impl<H: Handler> Lane<H> {
         deliveries: u32,
         live: &CancellationToken,
     ) -> (Vec<Record>, Vec<Ticket>, Duration) {
+        let spans = Consumed::begin(&records, &self.group);
         let verdicts = match self.verdicts(&records).await {
             Ok(verdicts) => verdicts,
             Err(error) => {
@@ -138,6 +157,7 @@ impl<H: Handler> Lane<H> {
                 return (Vec::new(), Vec::new(), Duration::ZERO);
             }
         };
+        spans.end(&verdicts);
         let steps = join_all(
             records
                 .iter()
@@ -165,7 +185,7 @@ impl<H: Handler> Lane<H> {
                 }
             }
         }
-        metrics::counter!(metric_names::RECORDS_HANDLED).increment(finished.len() as u64);
+        self.handled.increment(finished.len() as u64);
         if !finished.is_empty() {
             self.report(Report::Finished(finished));
         }
@@ -177,7 +197,7 @@ impl<H: Handler> Lane<H> {
     async fn verdicts(&self, records: &[Record]) -> Result<Vec<Verdict>, ConsumerError> {
         let position = || records[0].position.clone();
         // The block makes a panic before the first await one of the future's, too.
-        let handling = async { self.handler.handle(records).await };
+        let handling = async { self.handler.handle(records).await }.instrument(line_fields(records));
         let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
         let outcome = match tokio::time::timeout(self.stall, &mut handling).await {
             Ok(outcome) => outcome,
