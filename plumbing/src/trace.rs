@@ -12,7 +12,7 @@
 //!
 //! | file | role |
 //! |---|---|
-//! | `context.rs` | trace ids, span ids, `traceparent` and `tracestate`, strictly |
+//! | `context.rs` | trace ids, span ids, `traceparent`, strictly |
 //! | `placed.rs` | pure: under which parent, with which link |
 //! | `span.rs` | a span while it lasts, and when it is over |
 //! | `under_way.rs` | which span a query's work is under at the moment |
@@ -37,7 +37,7 @@ mod under_way;
 use std::sync::OnceLock;
 
 pub use self::config::{Exporting, TelemetryConfig, TraceError, export};
-pub use self::context::{Context, SpanId, TRACEPARENT, TRACESTATE, TraceId};
+pub use self::context::{Context, SpanId, TRACEPARENT, TraceId};
 pub(crate) use self::records::{Consumed, produced};
 pub use self::span::{Attribute, Finished, Kind, Span};
 

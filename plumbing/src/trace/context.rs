@@ -1,20 +1,15 @@
 //! What crosses a process boundary of a trace: W3C Trace Context, level 2.
 //!
-//! Headers come from strangers. A `traceparent` is 55 bytes of one spelling or it is none; a `tracestate` is passed on
-//! whole, or not at all.
+//! Headers come from strangers. A `traceparent` is 55 bytes of one spelling or it is none. There is no `tracestate`: it is
+//! free text, and what a wallet's tracing writes there would reach banks.
 
 use std::fmt;
-use std::sync::Arc;
 
 use schemas::ids::QueryId;
 
 /// The header that names the span that caused a record.
 pub const TRACEPARENT: &str = "traceparent";
-/// The header in which tracing systems keep notes of their own.
-pub const TRACESTATE: &str = "tracestate";
 
-/// Longest `tracestate` that is passed on; what the specification asks of everybody.
-const TRACESTATE_MAX: usize = 512;
 const SAMPLED: u8 = 1;
 
 /// Names a trace.
@@ -80,7 +75,7 @@ impl fmt::Debug for SpanId {
 }
 
 /// A span, as others name it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Context {
     /// Its trace.
     pub trace: TraceId,
@@ -88,31 +83,24 @@ pub struct Context {
     pub span: SpanId,
     /// Whether whoever named it recorded it.
     pub sampled: bool,
-    /// Notes of tracing systems, passed on as they are.
-    pub state: Option<Arc<str>>,
 }
 
 impl Context {
     /// The root span of a query's trace, recorded or not.
     pub fn root(trace: TraceId) -> Self {
         let [_, _, _, _, _, _, _, _, span @ ..] = trace.0;
-        Self { trace, span: SpanId(span), sampled: false, state: None }
+        Self { trace, span: SpanId(span), sampled: false }
     }
 
-    /// What the headers name; the last one of a name counts. `None` for anything but the one spelling of version 00.
-    pub fn parse(traceparent: &[u8], tracestate: Option<&[u8]>) -> Option<Self> {
+    /// What the header names; `None` for anything but the one spelling of version 00.
+    pub fn parse(traceparent: &[u8]) -> Option<Self> {
         let (trace, rest) = traceparent.strip_prefix(b"00-")?.split_at_checked(32)?;
         let (span, rest) = rest.strip_prefix(b"-")?.split_at_checked(16)?;
         let flags = rest.strip_prefix(b"-")?;
         let (trace, span): ([u8; 16], [u8; 8]) = (bytes(trace)?, bytes(span)?);
         let [flags]: [u8; 1] = bytes(flags)?;
         let is_named = trace != [0; 16] && span != [0; 8];
-        is_named.then(|| Self {
-            trace: TraceId(trace),
-            span: SpanId(span),
-            sampled: flags & SAMPLED != 0,
-            state: tracestate.and_then(state),
-        })
+        is_named.then_some(Self { trace: TraceId(trace), span: SpanId(span), sampled: flags & SAMPLED != 0 })
     }
 
     /// The value of `traceparent`.
@@ -126,13 +114,6 @@ fn bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     let mut bytes = [0; N];
     let is_lower = text.iter().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'));
     (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
-}
-
-fn state(text: &[u8]) -> Option<Arc<str>> {
-    let is_passed_on = !text.is_empty()
-        && text.len() <= TRACESTATE_MAX
-        && text.iter().all(|byte| matches!(byte, b' '..=b'~'));
-    std::str::from_utf8(text).ok().filter(|_| is_passed_on).map(Arc::from)
 }
 
 #[cfg(test)]
@@ -153,11 +134,10 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        let read = Context::parse(PARENT.as_bytes(), Some(b"a=1,b=2")).expect("well formed");
+        let read = Context::parse(PARENT.as_bytes()).expect("well formed");
         assert_eq!(read.traceparent(), PARENT);
-        assert_eq!(read.state.as_deref(), Some("a=1,b=2"));
         let flags = PARENT.replace("-01", "-fe");
-        assert!(!Context::parse(flags.as_bytes(), None).expect("other flags are ignored").sampled);
+        assert!(!Context::parse(flags.as_bytes()).expect("other flags are ignored").sampled);
     }
 
     #[test]
@@ -179,16 +159,7 @@ mod tests {
             "00-0199d3c0a1b27cde8f0011223344556é-8f00112233445566-01".into(),
         ];
         for header in hostile {
-            assert_eq!(Context::parse(&header, None), None, "{:?}", String::from_utf8_lossy(&header));
-        }
-    }
-
-    #[test]
-    fn a_state_that_is_too_long_or_not_printable_is_dropped_and_the_parent_is_kept() {
-        let long = vec![b'a'; TRACESTATE_MAX + 1];
-        for state in [&long[..], b"", b"a=\n", b"a=\xff"] {
-            let context = Context::parse(PARENT.as_bytes(), Some(state)).expect("the parent is well formed");
-            assert_eq!(context.state, None);
+            assert_eq!(Context::parse(&header), None, "{:?}", String::from_utf8_lossy(&header));
         }
     }
 }

@@ -94,10 +94,10 @@ fn data(span: Finished, scope: InstrumentationScope) -> SpanData {
         | Attribute::Group(_) => None,
     });
     let mut links = SpanLinks::default();
-    links.links.extend(span.link.as_ref().map(|link| Link::with_context(remote(link))));
+    links.links.extend(span.link.as_ref().map(|link| Link::with_context(remote(*link))));
     let parent = span.parent.map_or(SpanId::INVALID, |parent| SpanId::from_bytes(parent.0));
     SpanData {
-        span_context: remote(&span.context),
+        span_context: remote(span.context),
         parent_span_id: parent,
         parent_span_is_remote: span.kind == Kind::Consumer,
         span_kind: match span.kind {
@@ -134,11 +134,10 @@ fn attribute(attribute: Attribute) -> KeyValue {
     KeyValue::new(name, value)
 }
 
-fn remote(context: &Context) -> SpanContext {
+fn remote(context: Context) -> SpanContext {
     let flags = if context.sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
-    let state = context.state.as_deref().and_then(|state| state.parse::<TraceState>().ok());
     let (trace, span) = (TraceId::from_bytes(context.trace.0), SpanId::from_bytes(context.span.0));
-    SpanContext::new(trace, span, flags, true, state.unwrap_or_default())
+    SpanContext::new(trace, span, flags, true, TraceState::default())
 }
 
 /// The processor has a thread without a runtime; requests run on the process's own.

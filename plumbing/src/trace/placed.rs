@@ -3,7 +3,7 @@
 use super::context::{Context, TraceId};
 
 /// The place of a span.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Placed {
     /// The span above it.
     pub(super) parent: Context,
@@ -28,11 +28,11 @@ mod tests {
     #[test]
     fn a_cause_of_the_same_trace_is_the_parent_and_any_other_one_a_link() {
         let trace = TraceId([7; 16]);
-        let within = Context { trace, span: SpanId([1; 8]), sampled: true, state: None };
-        let without = Context { trace: TraceId([9; 16]), ..within.clone() };
+        let within = Context { trace, span: SpanId([1; 8]), sampled: true };
+        let without = Context { trace: TraceId([9; 16]), ..within };
         let root = Context::root(trace);
-        assert_eq!(placed(trace, None), Placed { parent: root.clone(), link: None });
-        assert_eq!(placed(trace, Some(within.clone())), Placed { parent: within, link: None });
-        assert_eq!(placed(trace, Some(without.clone())), Placed { parent: root, link: Some(without) });
+        assert_eq!(placed(trace, None), Placed { parent: root, link: None });
+        assert_eq!(placed(trace, Some(within)), Placed { parent: within, link: None });
+        assert_eq!(placed(trace, Some(without)), Placed { parent: root, link: Some(without) });
     }
 }

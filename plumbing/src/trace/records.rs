@@ -1,6 +1,6 @@
 //! Spans of records. A record's key names its query, and so its trace; one with another key has none.
 
-use super::context::{Context, TRACEPARENT, TRACESTATE, TraceId};
+use super::context::{Context, TRACEPARENT, TraceId};
 use super::span::{Attribute, Kind, Span};
 use super::{recorder, semconv, under_way};
 use crate::kafka::{OutRecord, Record, Verdict};
@@ -27,11 +27,8 @@ pub(crate) fn produced(record: &mut OutRecord) -> Span {
             Span::below(trace, under_way::of(trace), Kind::Producer, name.into(), attributes())
         }
     };
-    let context = span.context().cloned().unwrap_or_else(|| Context::root(trace));
+    let context = span.context().unwrap_or_else(|| Context::root(trace));
     record.headers.push((TRACEPARENT.to_owned(), context.traceparent().into_bytes()));
-    if let Some(state) = context.state {
-        record.headers.push((TRACESTATE.to_owned(), state.as_bytes().to_vec()));
-    }
     span
 }
 
@@ -61,8 +58,7 @@ impl Consumed {
 fn consumed(record: &Record, group: &str) -> Span {
     let trace = record.key.as_deref().and_then(TraceId::of_key);
     let Some(trace) = trace.filter(|trace| recorder(*trace).is_some()) else { return Span::none() };
-    let state = record.header(TRACESTATE).map(|state| &**state);
-    let cause = record.header(TRACEPARENT).and_then(|parent| Context::parse(parent, state));
+    let cause = record.header(TRACEPARENT).and_then(|parent| Context::parse(parent));
     let topic = record.position.topic.to_string();
     let attributes = vec![
         Attribute::System,

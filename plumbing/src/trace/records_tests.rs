@@ -57,7 +57,7 @@ fn read(record: &OutRecord) -> Record {
 }
 
 fn header(record: &OutRecord) -> Option<Context> {
-    Context::parse(read(record).header(TRACEPARENT)?, None)
+    Context::parse(read(record).header(TRACEPARENT)?)
 }
 
 #[test]

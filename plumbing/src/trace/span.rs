@@ -101,7 +101,7 @@ impl Span {
     pub fn root(name: &'static str, query: &QueryId, cause: Option<Context>) -> Self {
         let root = Context::root(query.into());
         let link = cause.filter(|cause| cause.trace != root.trace);
-        Self::begin(root.clone(), None, link, root.trace, (Kind::Server, name.into()), Vec::new())
+        Self::begin(root, None, link, root.trace, (Kind::Server, name.into()), Vec::new())
     }
 
     /// A span of a query's trace, below what is under way for it, else below its root.
@@ -118,8 +118,7 @@ impl Span {
         if recorder(about).is_none() {
             return Self::none();
         }
-        let context =
-            Context { trace: TraceId::random(), span: SpanId::random(), sampled: true, state: None };
+        let context = Context { trace: TraceId::random(), span: SpanId::random(), sampled: true };
         let link = Context { sampled: true, ..Context::root(about) };
         Self::begin(context, None, Some(link), about, (Kind::Internal, name.into()), Vec::new())
     }
@@ -133,7 +132,7 @@ impl Span {
         attributes: Vec<Attribute>,
     ) -> Self {
         let Placed { parent, link } = placed(trace, cause);
-        let context = Context { trace, span: SpanId::random(), sampled: true, state: parent.state };
+        let context = Context { trace, span: SpanId::random(), sampled: true };
         Self::begin(context, Some(parent.span), link, trace, (kind, name), attributes)
     }
 
@@ -150,7 +149,7 @@ impl Span {
         }
         let context = Context { sampled: true, ..context };
         let began = SystemTime::now();
-        let under_way = UnderWay::begin(about, context.clone());
+        let under_way = UnderWay::begin(about, context);
         let span = Finished { context, parent, link, kind, name, began, ended: began, attributes };
         Self(Some(Box::new(Lasting { span, _under_way: under_way })))
     }
@@ -161,8 +160,8 @@ impl Span {
     }
 
     /// How others name it; `None` when it is not recorded.
-    pub fn context(&self) -> Option<&Context> {
-        self.0.as_ref().map(|lasting| &lasting.span.context)
+    pub fn context(&self) -> Option<Context> {
+        self.0.as_ref().map(|lasting| lasting.span.context)
     }
 
     /// Says something more.

@@ -17,7 +17,7 @@ fn spans() -> MutexGuard<'static, HashMap<TraceId, Vec<Context>>> {
 
 /// The span that is under way for `trace`.
 pub(super) fn of(trace: TraceId) -> Option<Context> {
-    spans().get(&trace)?.last().cloned()
+    spans().get(&trace)?.last().copied()
 }
 
 /// As long as this lives, work for a trace is under a span.
@@ -29,7 +29,7 @@ pub(super) struct UnderWay {
 
 impl UnderWay {
     pub(super) fn begin(trace: TraceId, context: Context) -> Self {
-        spans().entry(trace).or_default().push(context.clone());
+        spans().entry(trace).or_default().push(context);
         Self { trace, context }
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn spans_may_end_in_any_order_and_leave_nothing_behind() {
         let trace = TraceId([0xab; 16]);
-        let context = |span| Context { trace, span: SpanId([span; 8]), sampled: true, state: None };
+        let context = |span| Context { trace, span: SpanId([span; 8]), sampled: true };
         let first = UnderWay::begin(trace, context(1));
         let second = UnderWay::begin(trace, context(2));
         assert_eq!(of(trace), Some(context(2)));

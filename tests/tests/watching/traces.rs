@@ -10,6 +10,8 @@ use plumbing::trace::semconv;
 
 use crate::collector::{Collector, Told, texts};
 
+/// Banks are asked for the second time after a 144th of it.
+const WINDOW: Duration = Duration::from_secs(30);
 const WITHIN: Duration = Duration::from_secs(60);
 const ANSWERS: &str = "anhe";
 const SILENT: &str = "taihe";
@@ -19,6 +21,7 @@ async fn a_query_is_one_trace_from_its_submission_to_its_sms_with_links_across_t
     let collector = Collector::listen().await;
     let endpoint = format!("http://{}/v1/traces", collector.address);
     let setup = Setup {
+        window: WINDOW,
         banks: [ANSWERS, SILENT].into(),
         without: ["bank-taihe"].into(),
         env: [("CARDQUERY__TELEMETRY__ENDPOINT".to_owned(), endpoint)].into(),
@@ -58,17 +61,22 @@ async fn a_query_is_one_trace_from_its_submission_to_its_sms_with_links_across_t
     let root = the("producer", "submit query");
     assert!(root.parent_span_id.is_empty(), "nothing is above the submission");
     assert_eq!(root.span_id, id.as_bytes()[8..], "everybody can name it");
+    // A bank that is asked a second time has more of them: each is found below the one above it.
+    let below = |above: &Span, service: &str, name: String| -> &Span {
+        let is_it = |told: &&&Told| {
+            told.service == service && told.span.name == name && told.span.parent_span_id == above.span_id
+        };
+        let found = spans.iter().find(is_it);
+        &found.unwrap_or_else(|| panic!("no `{name}` of {service} below `{}`: {spans:#?}", above.name)).span
+    };
     let mut above = root;
     for (topic, from, to) in [
         (topics.query(&upstream), "producer", "aggregator"),
         (topics.request(&bank), "aggregator", "bank-connector"),
         (topics.reply(&bank), "bank-connector", "aggregator"),
     ] {
-        let (produced, consumed) =
-            (the(from, &format!("send {topic}")), the(to, &format!("process {topic}")));
-        assert_eq!(produced.parent_span_id, above.span_id, "{topic}");
-        assert_eq!(consumed.parent_span_id, produced.span_id, "{topic}");
-        above = consumed;
+        let produced = below(above, from, format!("send {topic}"));
+        above = below(produced, to, format!("process {topic}"));
     }
     // The notice comes out of the outbox when the deadline is over: below the root again.
     let notice = topics.notice();
@@ -88,7 +96,7 @@ async fn a_query_is_one_trace_from_its_submission_to_its_sms_with_links_across_t
     for again in behind_a_wait("ask again") {
         let back = |told: &&&Told| told.span.links.iter().any(|link| link.span_id == again.span_id);
         let asked = spans.iter().find(back).expect("what it produced is linked back");
-        assert_eq!(asked.span.name, format!("send {}", topics.request(&SILENT.parse().expect("an id"))));
+        assert!(asked.span.name.starts_with("send "), "{}", asked.span.name);
     }
 
     nothing_is_said_of_people(&told);
@@ -106,7 +114,7 @@ fn nothing_is_said_of_people(told: &[Told]) {
     for told in told {
         for (name, value) in texts(&told.span.attributes) {
             assert!(semconv::ATTRIBUTES.contains(&name.as_str()), "{name} is no name of ours");
-            for secret in [&person.phone, &person.name, &person.id_number] {
+            for secret in [&person.phone, &person.name, &person.document_number] {
                 assert!(!value.contains(secret.as_str()), "{}: {name}", told.span.name);
             }
         }

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use plumbing::http::HttpListener;
-use plumbing::trace::{Context, Kind, Span, TRACEPARENT, TRACESTATE};
+use plumbing::trace::{Context, Kind, Span, TRACEPARENT};
 use schemas::codes::Code;
 use schemas::http::{PROTOBUF, Problem, QueryStatus};
 use schemas::ids::QueryId;
@@ -181,8 +181,7 @@ async fn release(State(front): State<Front>, id: Id, request: Request) -> Result
 
 /// The caller's own span.
 fn caller(headers: &HeaderMap) -> Option<Context> {
-    let state = headers.get(TRACESTATE).map(HeaderValue::as_bytes);
-    Context::parse(headers.get(TRACEPARENT)?.as_bytes(), state)
+    Context::parse(headers.get(TRACEPARENT)?.as_bytes())
 }
 
 /// The body of a submission or release; one that cannot be read is counted as refused.
