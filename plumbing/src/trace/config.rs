@@ -64,12 +64,12 @@ fn is_loopback(url: &Url) -> bool {
 /// Which traces are recorded. Every process decides alike, by the trace id alone: nobody can ask for more by a header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Ratio {
-    /// Traces with less randomness are left out.
+    /// Traces that fall below it are left out.
     threshold: u64,
 }
 
-/// Bits of a trace id that are random.
-const RANDOM: u64 = 1 << 56;
+/// What a share is counted in.
+const WHOLE: u64 = 1 << 56;
 
 impl Ratio {
     #[cfg(test)]
@@ -82,12 +82,12 @@ impl Ratio {
             clippy::cast_precision_loss,
             reason = "between 0 and 2^56, and a share need not be exact"
         )]
-        let threshold = |ratio: f64| ((1.0 - ratio) * RANDOM as f64) as u64;
+        let threshold = |ratio: f64| ((1.0 - ratio) * WHOLE as f64) as u64;
         (0.0..=1.0).contains(&ratio).then(|| Self { threshold: threshold(ratio) })
     }
 
     pub(super) fn takes(self, trace: TraceId) -> bool {
-        trace.randomness() >= self.threshold
+        trace.spread() >= self.threshold
     }
 }
 
