@@ -15,7 +15,7 @@ build: ## Builds every binary
 	cargo build --locked --workspace --bins
 
 test: build ## Runs every test, and checks that those of docs/PROMISES.md passed; installs and starts the servers it needs, and stops them
-	@tested=0; deploy/stack run --dir target/test-stack -- cargo test --locked --workspace --no-fail-fast \
+	@tested=0; deploy/stack run --dir target/test-stack --with-prometheus -- cargo test --locked --workspace --no-fail-fast \
 	  | tee target/test.log || tested=$$?; \
 	tests/promises-kept target/test.log || tested=1; exit $$tested
 

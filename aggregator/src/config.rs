@@ -14,6 +14,7 @@ use plumbing::kafka::{BreakerConfig, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
+use plumbing::trace::TelemetryConfig;
 use schemas::ids::Digest;
 use schemas::keys::SigningKey;
 use schemas::rules;
@@ -61,6 +62,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// When dead letters are a flood.
     pub dead_letters: BreakerConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// The broker.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -176,6 +179,7 @@ impl Settings for Config {
     fn validate(&self) -> Result<(), Faults> {
         let mut faults = self.kafka.faults();
         faults.extend(self.dead_letters.faults());
+        faults.extend(self.telemetry.faults());
         if self.tls.is_none() && !self.listen.ip().is_loopback() {
             faults.push(format!("listen: {} is not a loopback address, and there is no [tls]", self.listen));
         }

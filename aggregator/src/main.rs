@@ -9,6 +9,7 @@ use plumbing::cli::{self, NoFlags};
 use plumbing::exit::Failure;
 use plumbing::in_force::InForce;
 use plumbing::lifecycle::Lifecycle;
+use plumbing::trace::TelemetryConfig;
 
 struct Aggregator;
 
@@ -20,6 +21,10 @@ impl cli::Service for Aggregator {
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
+    }
+
+    fn telemetry(config: &Config) -> &TelemetryConfig {
+        &config.telemetry
     }
 
     fn openapi() -> Option<&'static str> {

@@ -6,7 +6,8 @@ pub const QUERIES: &str = "cardquery_queries_total";
 pub const RISK: &str = "cardquery_risk_total";
 /// Requests produced; label `bank`.
 pub const REQUESTS: &str = "cardquery_requests_total";
-/// Replies by what became of them; labels `bank`, `outcome`.
+/// Replies by what became of them; labels `bank`, `outcome` (`valid`, `invalid`, `refused`). What did not count has an
+/// `outcome` alone (`duplicate`, `conflict`, `late`, …).
 pub const REPLIES: &str = "cardquery_replies_total";
 /// Reports that became final; label `outcome`.
 pub const REPORTS: &str = "cardquery_reports_total";
@@ -34,3 +35,63 @@ pub const AUDIT_CHECKPOINT_AGE: &str = "cardquery_audit_checkpoint_age_seconds";
 pub const AUDIT_UNPROVEN: &str = "cardquery_audit_unproven_replies_total";
 /// Rows of sealed content that came for a day already erased, and were not kept.
 pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
+/// Age of the oldest query that collects answers, seconds; 0 when there is none. Every instance says the same.
+pub const QUERY_AGE: &str = "cardquery_query_age_seconds";
+/// Queries that have not ended; label `code` (`COLLECTING`, `HELD`). Every instance says the same.
+pub const OPEN_QUERIES: &str = "cardquery_open_queries";
+/// Outbox rows that wait to be produced. Every instance says the same.
+pub const OUTBOX_PENDING: &str = "cardquery_outbox_pending_rows";
+/// Outbox rows that can never be produced and were put aside. Every instance says the same.
+pub const OUTBOX_PARKED: &str = "cardquery_outbox_parked_rows";
+
+/// All of the above, for tests that compare dashboards with reality.
+pub const ALL: &[&str] = &[
+    QUERIES,
+    RISK,
+    REQUESTS,
+    REPLIES,
+    REPORTS,
+    DEADLINE_MISSED,
+    BANK_REPLY,
+    REDIS_CALLS,
+    STATUS_CACHE,
+    QUICK_DENIALS,
+    RATE_LIMITED,
+    VIEWS,
+    CONTENT_ERASED,
+    QUERY_AGE,
+    OPEN_QUERIES,
+    OUTBOX_PENDING,
+    OUTBOX_PARKED,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn names_are_the_published_ones() {
+        assert_eq!(
+            ALL,
+            [
+                "cardquery_queries_total",
+                "cardquery_risk_total",
+                "cardquery_requests_total",
+                "cardquery_replies_total",
+                "cardquery_reports_total",
+                "cardquery_deadline_missed_total",
+                "cardquery_bank_reply_seconds",
+                "cardquery_redis_calls_total",
+                "cardquery_status_cache_total",
+                "cardquery_quick_denials_total",
+                "cardquery_rate_limited_total",
+                "cardquery_views_total",
+                "cardquery_content_erased_total",
+                "cardquery_query_age_seconds",
+                "cardquery_open_queries",
+                "cardquery_outbox_pending_rows",
+                "cardquery_outbox_parked_rows",
+            ]
+        );
+    }
+}

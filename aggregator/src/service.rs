@@ -211,6 +211,7 @@ pub async fn start_on<S: Store>(
         outbox: Arc::new(Notify::new()),
         topics,
     });
+    hub.count_from_zero();
     let registrar = Arc::new(Registrar::new(Arc::clone(&hub)));
     let assembler = Arc::new(Assembler::new(Arc::clone(&hub)));
     if S::LASTS {
@@ -402,6 +403,7 @@ async fn resubscribe<S: Store>(
 ) -> Result<(), KafkaError> {
     let mut known = subscriptions.each_ref().map(|(source, _)| source.topics(&hub));
     while changes.next().await.is_some() {
+        hub.count_from_zero();
         for (known, (source, subscription)) in known.iter_mut().zip(&subscriptions) {
             let now = source.topics(&hub);
             if *known != now {

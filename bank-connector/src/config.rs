@@ -9,6 +9,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::config::{ConfigError, Effective, Faults, Settings, Sources};
 use plumbing::kafka::KafkaConfig;
 use plumbing::registry::RegistryConfig;
+use plumbing::trace::TelemetryConfig;
 use schemas::ids::BankId;
 use schemas::wire::MissingSource;
 use secrecy::SecretString;
@@ -45,6 +46,8 @@ pub struct Config {
     pub utc_offset_hours: i8,
     /// Health and metrics.
     pub admin: AdminConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -153,6 +156,7 @@ impl Config {
     /// Checks what types cannot, all of it at once.
     pub(crate) fn check(&self) -> Result<(), Faults> {
         let mut faults = self.kafka.faults();
+        faults.extend(self.telemetry.faults());
         let limits = &self.limits;
         for (key, value) in [
             ("max_factor_age", self.max_factor_age),

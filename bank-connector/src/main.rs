@@ -10,12 +10,14 @@ use plumbing::cli::{self, NoFlags};
 use plumbing::doctor::Report;
 use plumbing::exit::{Exit, Failure};
 use plumbing::lifecycle::Lifecycle;
+use plumbing::trace::TelemetryConfig;
 
 struct Connector;
 
 impl cli::Service for Connector {
     const ABOUT: &'static str =
         "Runs inside a bank: consumes requests, looks up cards, masks, seals, signs, replies";
+    const HAS_DOCTOR: bool = true;
     type Config = Config;
     type Flags = NoFlags;
     type Live = ();
@@ -24,7 +26,9 @@ impl cli::Service for Connector {
         &config.admin
     }
 
-    const HAS_DOCTOR: bool = true;
+    fn telemetry(config: &Config) -> &TelemetryConfig {
+        &config.telemetry
+    }
 
     async fn examine(config: Config, report: &mut Report) {
         bank_connector::doctor::examine(config, report).await;

@@ -9,7 +9,11 @@ missing_packages() {
   command -v openssl >/dev/null || echo openssl
   # No server: the tests ask it about deploy/systemd.
   command -v systemd-analyze >/dev/null || echo systemd
+  [[ -z $with_prometheus ]] || prometheus_is_installed || echo prometheus
 }
+
+# `promtool` comes with it. Nothing here starts it: the tests that need it run one of their own.
+prometheus_is_installed() { command -v prometheus >/dev/null && command -v promtool >/dev/null; }
 
 ensure_packages() {
   local packages

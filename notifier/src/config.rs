@@ -13,6 +13,7 @@ use plumbing::kafka::{BreakerConfig, Commit, KafkaConfig};
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::postgres::PostgresConfig;
 use plumbing::registry::RegistryConfig;
+use plumbing::trace::TelemetryConfig;
 use reqwest::Url;
 use schemas::keys::OpeningKey;
 use schemas::topics::Topics;
@@ -43,6 +44,8 @@ pub struct Config {
     pub admin: AdminConfig,
     /// When dead letters are a flood.
     pub dead_letters: BreakerConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// Whom to trust.
@@ -216,6 +219,7 @@ impl Config {
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.kafka.faults();
         faults.extend(self.dead_letters.faults());
+        faults.extend(self.telemetry.faults());
         match self.store {
             StoreConfig::Postgres => faults.extend(self.postgres.faults()),
             StoreConfig::Memory => {}

@@ -7,6 +7,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::cli::{self, NoFlags};
 use plumbing::exit::Failure;
 use plumbing::lifecycle::Lifecycle;
+use plumbing::trace::TelemetryConfig;
 
 struct Notifier;
 
@@ -18,6 +19,10 @@ impl cli::Service for Notifier {
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
+    }
+
+    fn telemetry(config: &Config) -> &TelemetryConfig {
+        &config.telemetry
     }
 
     async fn start(config: Config, lifecycle: &mut Lifecycle) -> Result<(), Failure> {

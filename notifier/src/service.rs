@@ -17,7 +17,7 @@ use plumbing::postgres::{self, PostgresError, UP_WITHIN, wait_until_up};
 use plumbing::registry::{self, RegistryError};
 
 use crate::config::{CallbacksConfig, Config, Secrets, StoreConfig};
-use crate::dispatch::{Dispatch, Found, Manners, NotNow, SmsLog};
+use crate::dispatch::{self, Dispatch, Found, Manners, NotNow, SmsLog};
 use crate::edge::sms_topic::SmsTopic;
 use crate::edge::{callbacks, sms_topic};
 use crate::gateway::Gateway;
@@ -150,6 +150,7 @@ async fn start_on<S: Store + Clone>(
     gateway: Arc<dyn Gateway>,
     lifecycle: &mut Lifecycle,
 ) -> Result<Running, StartError> {
+    dispatch::count_from_zero();
     let topics = config.topics();
     let sms = topics.sms();
     let kafka = &config.kafka;

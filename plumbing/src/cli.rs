@@ -30,6 +30,7 @@ use crate::doctor::{self, Report};
 use crate::exit::{Exit, Failure};
 use crate::lifecycle::{self, Lifecycle, Signals};
 use crate::telemetry;
+use crate::trace::{self, TelemetryConfig};
 
 /// A service, as its process sees it.
 pub trait Service {
@@ -47,6 +48,9 @@ pub trait Service {
 
     /// Where its admin listener listens.
     fn admin(config: &Self::Config) -> &AdminConfig;
+
+    /// Where its traces go.
+    fn telemetry(config: &Self::Config) -> &TelemetryConfig;
 
     /// The OpenAPI document of its interface, if it has one for others.
     fn openapi() -> Option<&'static str> {
@@ -236,6 +240,8 @@ async fn run<S: Service>(line: &Line<S::Flags>) -> Result<ExitCode, Failure> {
     let log = telemetry::init_logs("info").map_err(|error| Exit::Config.because(error))?;
     let metrics = telemetry::install_metrics().map_err(|error| Exit::Software.because(error))?;
     telemetry::say_build(service);
+    let traces =
+        trace::export(S::telemetry(&config), service).map_err(|error| Exit::Config.because(error))?;
     tracing::info!(?config, "starting");
 
     let mut signals = Signals::listen().map_err(|error| Exit::Software.because(error))?;
@@ -261,7 +267,9 @@ async fn run<S: Service>(line: &Line<S::Flags>) -> Result<ExitCode, Failure> {
             }
         }
     };
-    Ok(lifecycle.run(signals, line.service.grace, reload).await)
+    let ended = lifecycle.run(signals, line.service.grace, reload).await;
+    traces.end().await;
+    Ok(ended)
 }
 
 fn checked<S: Service>(line: &Line<S::Flags>) -> Result<S::Config, Failure> {

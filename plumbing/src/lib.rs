@@ -8,7 +8,7 @@
 //! | [`lifecycle`] | named parts, signals, draining under a grace limit |
 //! | [`config`] | defaults < file < environment < flag, with all errors at once, each with file, line and column |
 //! | [`health`], [`admin`] | what a process says about itself, and the listener that tells it |
-//! | [`telemetry`] | logs and metrics |
+//! | [`telemetry`], [`trace`] | logs and metrics, traces |
 //! | [`metric_names`] | every metric name that this crate uses |
 //! | [`http`] | mutual TLS and who the other side is |
 //! | [`registry`] | the registry topic, the pinned roots, the file of seen versions |
@@ -36,3 +36,4 @@ pub mod outbox;
 pub mod postgres;
 pub mod registry;
 pub mod telemetry;
+pub mod trace;

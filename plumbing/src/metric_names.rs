@@ -1,7 +1,7 @@
 //! Every metric name that this crate uses. Names are an interface: dashboards and alerts point at
 //! them, and a test pins the list.
 
-/// Records handed to a handler and completed.
+/// Records handed to a handler and completed; label `role`, the group.
 pub const RECORDS_HANDLED: &str = "cardquery_records_handled_total";
 /// Verdicts that asked for another attempt; label `code`.
 pub const RECORDS_RETRIED: &str = "cardquery_records_retried_total";
@@ -22,7 +22,8 @@ pub const REBALANCES: &str = "cardquery_rebalances_total";
 pub const LANE_PAUSES: &str = "cardquery_lane_pauses_total";
 /// Errors that a Kafka client reported and survives; label `code`.
 pub const CLIENT_ERRORS: &str = "cardquery_kafka_client_errors_total";
-/// Records between the consumer's position and the end of its partitions; label `role`.
+/// Records between what a group has committed and the end of the partitions that this process has of it; label `role`, the
+/// group.
 pub const CONSUMER_LAG: &str = "cardquery_consumer_lag_records";
 /// Outcomes of produced records; label `outcome` (`acknowledged`, `ambiguous`, `permanent`, `fatal`).
 pub const RECORDS_PRODUCED: &str = "cardquery_records_produced_total";
@@ -30,6 +31,8 @@ pub const RECORDS_PRODUCED: &str = "cardquery_records_produced_total";
 pub const OUTBOX_ROWS: &str = "cardquery_outbox_rows_total";
 /// Failed calls to the outbox store.
 pub const OUTBOX_ERRORS: &str = "cardquery_outbox_errors_total";
+/// Batches of spans by what became of them; label `outcome` (`exported`, `failed`).
+pub const TRACE_EXPORTS: &str = "cardquery_trace_exports_total";
 /// Always 1; labels `role` and `version` say what runs.
 pub const BUILD_INFO: &str = "cardquery_build_info";
 
@@ -49,6 +52,7 @@ pub const ALL: &[&str] = &[
     RECORDS_PRODUCED,
     OUTBOX_ROWS,
     OUTBOX_ERRORS,
+    TRACE_EXPORTS,
     BUILD_INFO,
 ];
 
@@ -76,6 +80,7 @@ mod tests {
                 "cardquery_records_produced_total",
                 "cardquery_outbox_rows_total",
                 "cardquery_outbox_errors_total",
+                "cardquery_trace_exports_total",
                 "cardquery_build_info",
             ]
         );

@@ -128,6 +128,10 @@ async fn relay_into<O: Outbox, S: Sink>(
     idle: Duration,
     shutdown: &CancellationToken,
 ) -> Result<(), RelayError> {
+    for outcome in ["published", "parked", "released"] {
+        metrics::counter!(metric_names::OUTBOX_ROWS, "outcome" => outcome).increment(0);
+    }
+    metrics::counter!(metric_names::OUTBOX_ERRORS).increment(0);
     let send = async |Leased { id, record }: Leased| (id, sink.send(record).await);
     let mut in_flight = FuturesUnordered::new();
     let mut held = BTreeSet::new();

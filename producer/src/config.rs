@@ -11,6 +11,7 @@ use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::key_file::{self, KeyFileError};
 use plumbing::registry::RegistryConfig;
+use plumbing::trace::TelemetryConfig;
 use schemas::ids::UpstreamId;
 use schemas::keys::SigningKey;
 use schemas::rules::Policy;
@@ -43,6 +44,8 @@ pub struct Config {
     pub hub: HubConfig,
     /// Health and metrics.
     pub admin: AdminConfig,
+    /// Traces.
+    pub telemetry: TelemetryConfig,
     /// How to reach Kafka.
     pub kafka: KafkaConfig,
     /// How records are written.
@@ -130,6 +133,7 @@ impl Config {
     /// The gates of a configuration that breaks no rule.
     pub(crate) fn policy(&self) -> Result<Policy, Faults> {
         let mut faults = self.kafka.faults();
+        faults.extend(self.telemetry.faults());
         if self.http.tls.is_none() {
             if !self.dev {
                 faults.push(

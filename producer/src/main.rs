@@ -7,6 +7,7 @@ use plumbing::admin::AdminConfig;
 use plumbing::cli;
 use plumbing::exit::Failure;
 use plumbing::lifecycle::Lifecycle;
+use plumbing::trace::TelemetryConfig;
 use producer::{Config, Intake, Secrets};
 
 struct Producer;
@@ -30,6 +31,10 @@ impl cli::Service for Producer {
 
     fn admin(config: &Config) -> &AdminConfig {
         &config.admin
+    }
+
+    fn telemetry(config: &Config) -> &TelemetryConfig {
+        &config.telemetry
     }
 
     fn openapi() -> Option<&'static str> {

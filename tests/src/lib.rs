@@ -14,6 +14,7 @@ pub mod java;
 pub mod kafka;
 pub mod logged_client;
 pub mod process;
+pub mod prometheus;
 pub mod redis_server;
 pub mod scan;
 pub mod stack;

@@ -57,6 +57,8 @@ pub struct Setup {
     pub without: BTreeSet<&'static str>,
     /// A Redis of the test's own, in the place of the stack's.
     pub redis: Option<String>,
+    /// Settings of every process, as variables of its environment.
+    pub env: BTreeMap<String, String>,
 }
 
 impl Default for Setup {
@@ -67,6 +69,7 @@ impl Default for Setup {
             banks: BTreeSet::new(),
             without: BTreeSet::new(),
             redis: None,
+            env: BTreeMap::new(),
         }
     }
 }
@@ -106,6 +109,9 @@ impl System {
         let mut local = Local::new(stack, plan).unwrap_or_else(|failure| panic!("{failure}"));
         if let Some(day) = setup.day {
             count_days(&mut local, day);
+        }
+        for service in &mut local.services {
+            service.env.extend(setup.env.clone());
         }
         local.prepare(&mut |_| {}).await.unwrap_or_else(|failure| panic!("{failure}"));
         let mut system = Self {

@@ -34,6 +34,7 @@ use crate::domain::policy::Policy;
 use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::FirstLine;
+use crate::metric_names;
 use crate::store::Progress;
 
 /// The hub's edges, shared by its handlers.
@@ -80,6 +81,16 @@ impl<S> Hub<S> {
             policy: self.policy.clone(),
             window: self.window.clone(),
             outbox: Arc::clone(&self.outbox),
+        }
+    }
+
+    /// Makes series of what alerts look at, so that they see the first event: one that begins with it has not increased.
+    pub(crate) fn count_from_zero(&self) {
+        metrics::counter!(metric_names::DEADLINE_MISSED).increment(0);
+        for (bank, _) in self.registry.get().banks() {
+            let bank = bank.to_string();
+            metrics::counter!(metric_names::REQUESTS, "bank" => bank.clone()).increment(0);
+            metrics::counter!(metric_names::REPLIES, "bank" => bank, "outcome" => "valid").increment(0);
         }
     }
 

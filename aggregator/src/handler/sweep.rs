@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use plumbing::kafka::KafkaError;
+use plumbing::trace::Span;
 use prost::Message as _;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Reference};
@@ -21,12 +22,15 @@ use crate::domain::assembly::Event;
 use crate::domain::query::Query;
 use crate::domain::read_past::ReadPast;
 use crate::domain::refusals::Hour;
+use crate::metric_names;
 use crate::store::{Store, StoreError, Tx};
 
 /// Days are looked at once a second of a whole day, and as much more often as they are shorter.
 const SECONDS_PER_DAY: u32 = 24 * 3600;
 /// How often what is over is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// How often open queries are counted: more often than metrics are usually read, and rarely enough to cost nothing.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Queries taken up in one round.
 const ROUND: usize = 500;
 
@@ -103,8 +107,16 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let counting = async {
+            let mut tick = ticks(COUNT_EVERY);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.count_open().await {
+                    tracing::warn!(%error, "open queries and the outbox not counted");
+                }
+            }
+        };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, ending, erasing, forgetting);
+        tokio::join!(asking, closing, ending, erasing, forgetting, counting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -126,6 +138,7 @@ impl<S: Store> Sweeper<S> {
     }
 
     async fn close(&self, reference: &Reference, now: UnixMillis) -> Result<(), SweepError> {
+        let _span = Span::behind_a_wait("close window", &reference.query);
         let suspended = self.suspended();
         let mut tx = self.hub.store.begin().await?;
         let Some(query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(reference) else {
@@ -149,6 +162,11 @@ impl<S: Store> Sweeper<S> {
         let banks = query.state.collecting().into_iter().flat_map(|open| open.pairs.keys());
         banks.map(|bank| self.hub.topics.reply(bank)).collect()
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge")]
+fn gauge(gauge: metrics::Gauge, count: u64) {
+    gauge.set(count as f64);
 }
 
 /// Ticks that fall behind are not made up for.
@@ -205,6 +223,21 @@ impl<S: Store> Hub<S> {
         Ok(())
     }
 
+    /// Says in the metrics how many queries are open and since when, and how many messages wait.
+    async fn count_open(&self) -> Result<(), StoreError> {
+        let (open, now) = (self.store.open_queries().await?, self.store.now().await?);
+        let age = open.oldest.map_or(0, |oldest| (now.0 - oldest.0).max(0));
+        metrics::gauge!(metric_names::QUERY_AGE)
+            .set(Duration::from_millis(age.cast_unsigned()).as_secs_f64());
+        for (state, count) in [("COLLECTING", open.collecting), ("HELD", open.held)] {
+            gauge(metrics::gauge!(metric_names::OPEN_QUERIES, "code" => state), count);
+        }
+        let (pending, parked) = self.store.outbox_depth().await?;
+        gauge(metrics::gauge!(metric_names::OUTBOX_PENDING), pending);
+        gauge(metrics::gauge!(metric_names::OUTBOX_PARKED), parked);
+        Ok(())
+    }
+
     /// Forgets people who may ask again.
     async fn forget_askings(&self) -> Result<(), StoreError> {
         let interval = self.policy.get().asking.requery_interval;
@@ -231,6 +264,7 @@ impl<S: Store> Hub<S> {
             if after.asks.is_empty() {
                 continue;
             }
+            let _span = Span::behind_a_wait("ask again", &reference.query);
             // A failure is one of this query only, and repaired by the next interval of its pairs.
             if let Err(error) = self.ask_with_record(&query, &after.asks).await {
                 tracing::warn!(query_id = %reference.query, %error, "banks not asked again");

@@ -17,6 +17,7 @@ use super::lane::{self, Lane};
 use super::rebalance::Context;
 use super::signs::{Pulse, Reach};
 use crate::health::Health;
+use crate::metric_names;
 
 /// Dropping a consumer polls until its group is left, and hangs when no broker answers
 /// (rust-rdkafka#509, #611): after this long nobody waits for it any more.
@@ -79,11 +80,26 @@ impl Consumer {
 
         let consumer: BaseConsumer<Context> = kafka
             .consumer(&config.group_id)?
-            .create_with_context(Context::new(events_tx, kafka.client_id.clone(), reach.clone()))
+            .create_with_context(Context::new(
+                events_tx,
+                config.group_id.clone(),
+                config.commit == Commit::Broker,
+                reach.clone(),
+            ))
             .map_err(|error| KafkaError::sorted("consumer", &error))?;
+        // An alert on a series that is not there yet sees nothing when it begins with its first event.
+        metrics::counter!(metric_names::COMMIT_ERRORS).increment(0);
+        metrics::counter!(metric_names::OFFSET_RESETS).increment(0);
+        let handled = metrics::counter!(metric_names::RECORDS_HANDLED, "role" => config.group_id.clone());
         let breakers = dead_letters.as_ref().map(|dead_letters| dead_letters.breakers().clone());
-        let lane =
-            Arc::new(Lane { handler, dead_letters, reports: reports_tx, stall: kafka.stall_timeout() });
+        let lane = Arc::new(Lane {
+            handler,
+            dead_letters,
+            reports: reports_tx,
+            stall: kafka.stall_timeout(),
+            group: config.group_id.clone(),
+            handled,
+        });
         let mut poll_loop = Loop::new(
             &config,
             kafka.append_time,

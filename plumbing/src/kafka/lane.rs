@@ -11,9 +11,12 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::join_all;
+use metrics::Counter;
+use schemas::ids::QueryId;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::assignment::Ticket;
 use super::breakers::{Breakers, Ruling};
@@ -21,8 +24,9 @@ use super::dead_letter::{self, DeadLetters};
 use super::error::{ConsumerError, ProduceError};
 use super::handler::{ErrorClass, Handler, Verdict};
 use super::held::Held;
-use super::record::Record;
+use super::record::{Position, Record};
 use crate::metric_names;
+use crate::trace::Consumed;
 
 /// How long a dead letter with an unknown outcome waits for its next attempt.
 const BURY_AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -55,6 +59,10 @@ pub(super) struct Lane<H> {
     pub(super) dead_letters: Option<DeadLetters>,
     pub(super) reports: mpsc::UnboundedSender<Report>,
     pub(super) stall: Duration,
+    /// The group, as spans name it.
+    pub(super) group: String,
+    /// Counts what was finished.
+    pub(super) handled: Counter,
 }
 
 /// Batches in the order of the queue; a retry holds up the lane.
@@ -102,6 +110,16 @@ pub(super) async fn concurrent<H: Handler>(lane: Arc<Lane<H>>, mut queue: mpsc::
     }
     // A record in the making is never aborted: its transaction would be cut off.
     while running.join_next().await.is_some() {}
+}
+
+/// What log lines say of the record that is being handled. A batch of many has no one query.
+fn line_fields(records: &[Record]) -> tracing::Span {
+    let [record] = records else { return tracing::Span::none() };
+    let Ok(query) = QueryId::from_key(record.key.as_deref().unwrap_or_default()) else {
+        return tracing::Span::none();
+    };
+    let Position { topic, partition, offset } = &record.position;
+    tracing::info_span!("record", query_id = %query, %topic, partition, offset)
 }
 
 /// What became of one record in one round.
@@ -195,6 +213,7 @@ impl<H: Handler> Lane<H> {
 
     /// Hands the records over once. What is to be tried again comes back, with the time to wait.
     async fn round(&self, mut round: Round, live: &CancellationToken, held: &mut Held) -> (Round, Duration) {
+        let spans = Consumed::begin(&round.records, &self.group);
         let verdicts = match self.verdicts(&round.records).await {
             Ok(verdicts) => verdicts,
             Err(error) => {
@@ -203,6 +222,7 @@ impl<H: Handler> Lane<H> {
                 return (Round::default(), Duration::ZERO);
             }
         };
+        spans.end(&verdicts);
         for mark in &mut round.marks {
             mark.deliveries = mark.deliveries.saturating_add(1);
         }
@@ -240,7 +260,7 @@ impl<H: Handler> Lane<H> {
             }
         }
         held.push_front(waiting);
-        metrics::counter!(metric_names::RECORDS_HANDLED).increment(finished.len() as u64);
+        self.handled.increment(finished.len() as u64);
         if !finished.is_empty() {
             self.report(Report::Finished(finished));
         }
@@ -252,7 +272,7 @@ impl<H: Handler> Lane<H> {
     async fn verdicts(&self, records: &[Record]) -> Result<Vec<Verdict>, ConsumerError> {
         let position = || records[0].position.clone();
         // The block makes a panic before the first await one of the future's, too.
-        let handling = async { self.handler.handle(records).await };
+        let handling = async { self.handler.handle(records).await }.instrument(line_fields(records));
         let mut handling = pin!(AssertUnwindSafe(handling).catch_unwind());
         let outcome = match tokio::time::timeout(self.stall, &mut handling).await {
             Ok(outcome) => outcome,

@@ -15,6 +15,7 @@ use super::error::{KafkaError, ProduceError, Refusal};
 use super::logs::PlainContext;
 use super::record::{OutRecord, Position};
 use crate::metric_names;
+use crate::trace::{self, Attribute};
 
 /// Writes records. Clones share one client.
 ///
@@ -39,8 +40,17 @@ impl Producer {
     ///
     /// Never put a timeout around this: dropping the future abandons the answer, not the record.
     /// It ends by itself after `message.timeout.ms`. A full queue is back-pressure, not an error.
-    pub async fn send(&self, record: OutRecord) -> Result<Position, ProduceError> {
+    pub async fn send(&self, mut record: OutRecord) -> Result<Position, ProduceError> {
+        let mut span = trace::produced(&mut record);
         let result = self.deliver(record).await;
+        match &result {
+            Ok(position) => {
+                span.say(Attribute::Partition(position.partition));
+                span.say(Attribute::Offset(position.offset));
+            }
+            Err(error) => span.say(Attribute::Error(error.kind())),
+        }
+        drop(span);
         let outcome = match &result {
             Ok(_) => "acknowledged",
             Err(ProduceError::Ambiguous(_)) => "ambiguous",

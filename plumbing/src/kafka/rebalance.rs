@@ -12,7 +12,7 @@ use rdkafka::TopicPartitionList;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError as ClientError, KafkaResult};
-use rdkafka::statistics::Statistics;
+use rdkafka::statistics::{Partition, Statistics};
 use rdkafka::types::RDKafkaRespErr;
 
 use super::logs;
@@ -36,13 +36,15 @@ pub(super) enum Event {
 pub(super) struct Context {
     events: Sender<Event>,
     closing: AtomicBool,
+    /// The group.
     role: String,
+    commits: bool,
     reach: Reach,
 }
 
 impl Context {
-    pub(super) fn new(events: Sender<Event>, role: String, reach: Reach) -> Self {
-        Self { events, closing: AtomicBool::new(false), role, reach }
+    pub(super) fn new(events: Sender<Event>, role: String, commits: bool, reach: Reach) -> Self {
+        Self { events, closing: AtomicBool::new(false), role, commits, reach }
     }
 
     /// From here on a revocation is answered at once: the drop of the consumer polls until it is
@@ -68,7 +70,7 @@ impl ClientContext for Context {
             .topics
             .values()
             .flat_map(|topic| topic.partitions.values())
-            .map(|partition| partition.consumer_lag.max(0))
+            .map(|partition| lag(partition, self.commits))
             .sum();
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
         metrics::gauge!(metric_names::CONSUMER_LAG, "role" => self.role.clone()).set(lag as f64);
@@ -78,6 +80,16 @@ impl ClientContext for Context {
         self.reach.failed(&error);
         logs::survived(&error, reason);
     }
+}
+
+/// librdkafka tells no lag of a partition of which nothing was committed yet. Then everything in it is still to be done,
+/// unless nobody commits.
+fn lag(partition: &Partition, commits: bool) -> i64 {
+    let untouched = partition.consumer_lag < 0 && partition.committed_offset < 0;
+    if commits && untouched && partition.fetch_state == "active" {
+        return (partition.hi_offset - partition.lo_offset.max(0)).max(0);
+    }
+    partition.consumer_lag.max(0)
 }
 
 impl ConsumerContext for Context {
@@ -119,5 +131,30 @@ impl ConsumerContext for Context {
             tracing::warn!(?result, refused, "offsets were not committed");
         }
         self.tell(Event::Committed { ok });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn partition(consumer_lag: i64, committed_offset: i64) -> Partition {
+        Partition {
+            fetch_state: "active".into(),
+            lo_offset: 2,
+            hi_offset: 7,
+            consumer_lag,
+            committed_offset,
+            ..Partition::default()
+        }
+    }
+
+    #[test]
+    fn a_group_that_has_committed_nothing_lags_by_everything_and_one_that_never_commits_by_nothing() {
+        assert_eq!(lag(&partition(-1, -1001), true), 5);
+        assert_eq!(lag(&partition(-1, -1001), false), 0);
+        assert_eq!(lag(&partition(3, 4), true), 3);
+        let elsewhere = Partition { fetch_state: "none".into(), ..partition(-1, -1001) };
+        assert_eq!(lag(&elsewhere, true), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemas::ids::QueryId;
 use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Subscriber};
@@ -9,6 +10,8 @@ use tracing_subscriber::fmt::format::{JsonFields, Writer};
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
 use tracing_subscriber::registry::LookupSpan;
+
+use crate::trace::TraceId;
 
 /// Span fields are kept as JSON objects, and merged into each event inside of the span.
 pub(super) type SpanFields = JsonFields;
@@ -38,6 +41,9 @@ where
         }
         event.record(&mut fields);
 
+        if let Some(trace) = fields.0.get("query_id").and_then(trace_id) {
+            fields.0.entry("trace_id").or_insert(trace);
+        }
         let mut ts = String::new();
         SystemTime.format_time(&mut Writer::new(&mut ts))?;
         let metadata = event.metadata();
@@ -49,6 +55,12 @@ where
         line.extend(fields.0);
         writeln!(writer, "{}", Value::Object(line))
     }
+}
+
+/// A query's trace is named by its id.
+fn trace_id(query_id: &Value) -> Option<Value> {
+    let query: QueryId = query_id.as_str()?.parse().ok()?;
+    Some(TraceId::from(&query).to_string().into())
 }
 
 #[derive(Default)]

@@ -47,6 +47,18 @@ fn a_json_line_has_the_published_names_and_the_fields_of_its_spans() {
 }
 
 #[test]
+fn a_line_about_a_query_names_its_trace() {
+    let query = "0199d3c0-a1b2-7cde-8f00-112233445566";
+    let text = logged(LogStyle::Json, "info", || {
+        let _span = tracing::info_span!("record", query_id = %query).entered();
+        tracing::info!("inside");
+    });
+    let line: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(line["query_id"], query);
+    assert_eq!(line["trace_id"], "0199d3c0a1b27cde8f00112233445566");
+}
+
+#[test]
 fn the_filter_decides_what_is_logged() {
     let text = logged(LogStyle::Human { ansi: false }, "warn", || {
         tracing::info!("quiet");
@@ -60,7 +72,10 @@ fn the_filter_decides_what_is_logged() {
 fn rendered_metrics_contain_what_was_counted() {
     let handle = install_metrics().expect("first in this process");
     metrics::counter!(crate::metric_names::COMMIT_ERRORS).increment(2);
+    metrics::histogram!("cardquery_things_seconds").record(7_000.0);
     let text = handle.render();
     assert!(text.contains("cardquery_commit_errors_total 2"), "{text}");
+    assert!(text.contains("cardquery_things_seconds_bucket{le=\"3600\"} 0"), "{text}");
+    assert!(text.contains("cardquery_things_seconds_bucket{le=\"10800\"} 1"), "{text}");
     assert!(matches!(install_metrics(), Err(TelemetryError::Metrics(_))));
 }

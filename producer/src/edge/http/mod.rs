@@ -20,6 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use plumbing::http::HttpListener;
+use plumbing::trace::{Context, Kind, Span, TRACEPARENT};
 use schemas::codes::Code;
 use schemas::http::{PROTOBUF, Problem, QueryStatus};
 use schemas::ids::QueryId;
@@ -122,13 +123,19 @@ struct SubmittedDocument {
     ),
 )]
 async fn submit(State(front): State<Front>, request: Request) -> Response {
+    let caller = caller(request.headers());
     let request = match read_submission(request).await {
         Ok(request) => request,
         Err(problem) => return Refused(problem).into_response(),
     };
     let query = request.query;
     // A task of its own: a caller that hangs up does not leave a record behind whose outcome nobody saw.
-    let submission = tokio::spawn(async move { front.intake.submit(request).await });
+    let span = Span::root("submit query", &query, caller);
+    let submission = tokio::spawn(async move {
+        let submitted = front.intake.submit(request).await;
+        drop(span);
+        submitted
+    });
     let mut response = match submission.await.unwrap_or(Err(Code::INTERNAL)) {
         Ok(submitted) => taken(&submitted),
         Err(code @ Code::DUPLICATE_QUERY) => Refused::from(code).into_response(),
@@ -163,8 +170,18 @@ async fn release(State(front): State<Front>, id: Id, request: Request) -> Result
     if request.query != query {
         return Err(invalid("query_id", "the id of the address").into());
     }
-    let release = tokio::spawn(async move { front.intake.release(request).await });
+    let span = Span::of(Kind::Server, "release query", &query);
+    let release = tokio::spawn(async move {
+        let released = front.intake.release(request).await;
+        drop(span);
+        released
+    });
     Ok(taken(&release.await.unwrap_or(Err(Code::INTERNAL))?))
+}
+
+/// The caller's own span.
+fn caller(headers: &HeaderMap) -> Option<Context> {
+    Context::parse(headers.get(TRACEPARENT)?.as_bytes())
 }
 
 /// The body of a submission or release; one that cannot be read is counted as refused.
