@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use plumbing::config::{ConfigError, Faults};
 use plumbing::exit::{Exit, Failure};
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::{BankId, UpstreamId};
@@ -35,6 +36,20 @@ pub struct Config {
     pub parties: PartiesConfig,
     /// The users' passwords.
     pub users: UsersConfig,
+    /// The way to the hub, for commands that ask it.
+    #[serde(default)]
+    pub hub: Option<HubConfig>,
+}
+
+/// The way to the hub's HTTP interface.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// Its base address.
+    pub url: String,
+    /// Who this command is to the hub, and whose certificate it believes.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
 }
 
 /// How safe a record is.

@@ -9,10 +9,12 @@
 //! | the table's access lists and topics in other tools' words | [`render`] |
 //! | writing and reading registry entries | [`registry`] |
 //! | the settings | [`config`] |
+//! | asking the hub | [`hub`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
 pub mod config;
 pub mod demo;
+pub mod hub;
 pub mod local;
 pub mod registry;
 pub mod render;

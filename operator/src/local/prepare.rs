@@ -59,7 +59,9 @@ impl Local {
         http_tls::Certificates::make(self.plan.upstream())
             .and_then(|made| made.write(&files))
             .map_err(cannot_create)?;
-        write(&self.plan.folder.join("operator.toml"), &settings::operator(&self.plan, &self.stack))?;
+        let hub = self.addresses.hub;
+        write(&files.settings(settings::OPERATOR), &settings::operator(&self.plan, &self.stack, hub))?;
+        write(&files.settings(settings::AUDITOR), &settings::auditor(&self.plan, &self.stack, hub))?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;
         write(&self.plan.folder.join(Told::FILE), &told)

@@ -214,8 +214,7 @@ impl Site<'_> {
     }
 
     fn tls(&self, name: &str) -> Value {
-        let MutualTls { certificate_file, key_file, ca_file } = self.files().tls(name);
-        json!({ "certificate_file": certificate_file, "key_file": key_file, "ca_file": ca_file })
+        tls(&self.files(), name)
     }
 
     fn postgres(&self, name: &str) -> Value {
@@ -227,8 +226,21 @@ impl Site<'_> {
     }
 }
 
-/// The operator's own settings, for `cardquery topics --config <folder>`.
-pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
+/// Names of those who ask the hub by `cardquery`: of their settings, their certificates, and what the hub calls them.
+pub(super) const OPERATOR: &str = "operator";
+pub(super) const AUDITOR: &str = "auditor";
+
+/// The settings of `cardquery --config <folder>`: the broker's administrator and the hub's operator.
+pub(super) fn operator(plan: &Plan, stack: &Stack, hub: SocketAddr) -> String {
+    command(plan, stack, hub, OPERATOR, "admin")
+}
+
+/// The settings of `cardquery --config <folder>/auditor.toml`: reads everywhere, and writes nowhere.
+pub(super) fn auditor(plan: &Plan, stack: &Stack, hub: SocketAddr) -> String {
+    command(plan, stack, hub, AUDITOR, AUDITOR)
+}
+
+fn command(plan: &Plan, stack: &Stack, hub: SocketAddr, name: &str, user: &str) -> String {
     // The stack has one broker or three.
     let replicas = stack.brokers.split(',').count();
     let settings = [
@@ -237,17 +249,23 @@ pub(super) fn operator(plan: &Plan, stack: &Stack) -> String {
             "kafka",
             json!({
                 "brokers": stack.brokers,
-                "client_id": plan.topics().group("operator"),
-                "properties": stack.sasl("admin"),
-                "property_files": { "sasl.password": stack.password_file("admin") },
+                "client_id": plan.topics().group(name),
+                "properties": stack.sasl(user),
+                "property_files": { "sasl.password": stack.password_file(user) },
             }),
         ),
         ("cluster", json!({ "replication_factor": replicas, "min_insync_replicas": replicas.min(2) })),
         ("parties", json!({ "upstreams": texts(plan.upstreams()), "banks": texts(plan.banks()) })),
         ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
         ("users", json!({ "passwords_dir": stack.passwords })),
+        ("hub", json!({ "url": format!("https://{hub}"), "tls": tls(&Files(&plan.folder), name) })),
     ];
     render(settings.into_iter())
+}
+
+fn tls(files: &Files<'_>, name: &str) -> Value {
+    let MutualTls { certificate_file, key_file, ca_file } = files.tls(name);
+    json!({ "certificate_file": certificate_file, "key_file": key_file, "ca_file": ca_file })
 }
 
 fn roots() -> Vec<String> {

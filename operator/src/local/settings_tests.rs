@@ -84,9 +84,30 @@ fn the_operators_settings_ask_for_as_many_replicas_as_there_are_brokers_and_for_
     let (plan, mut stack) = (Plan::new("/stack/run".into()), stack());
     for (brokers, expected) in [("localhost:1,localhost:2,localhost:3", (3, 2)), ("localhost:1", (1, 1))] {
         stack.brokers = brokers.to_owned();
-        std::fs::write(&path, operator(&plan, &stack)).expect("written");
+        std::fs::write(&path, operator(&plan, &stack, ([127, 0, 0, 1], 8).into())).expect("written");
         let (config, estate) = crate::config::Config::load_with_estate(Some(&path)).expect("settings");
         assert_eq!((config.cluster.replication_factor, config.cluster.min_insync_replicas), expected);
         assert_eq!((estate.banks.len(), estate.upstreams.len()), (14, 1));
+    }
+}
+
+#[test]
+fn operator_and_auditor_are_each_who_they_are_to_the_brokers_and_to_the_hub() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan, stack) = (Plan::new("/stack/run".into()), stack());
+    let hub = ([127, 0, 0, 1], 8).into();
+    for (text, name, user) in [
+        (operator(&plan, &stack, hub), "operator", "admin"),
+        (auditor(&plan, &stack, hub), "auditor", "auditor"),
+    ] {
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).expect("written");
+        let (config, _) = crate::config::Config::load_with_estate(Some(&path)).expect("settings");
+        assert_eq!(config.kafka.properties["sasl.username"], user);
+        assert_eq!(config.kafka.client_id, format!("cardquery.{name}"));
+        let hub = config.hub.expect("a way to the hub");
+        assert_eq!(hub.url, "https://127.0.0.1:8");
+        let certificate = hub.tls.expect("certificates").certificate_file;
+        assert_eq!(certificate, Path::new(&format!("/stack/run/keys/{name}.http.pem")));
     }
 }
