@@ -26,3 +26,55 @@ pub const RATE_LIMITED: &str = "cardquery_rate_limited_total";
 pub const VIEWS: &str = "cardquery_views_total";
 /// Rows of sealed content that came for a day already erased, and were not kept.
 pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
+/// Age of the oldest query that collects answers, seconds; 0 when there is none. Every instance says the same.
+pub const QUERY_AGE: &str = "cardquery_query_age_seconds";
+/// Queries that have not ended; label `code` (`COLLECTING`, `HELD`). Every instance says the same.
+pub const OPEN_QUERIES: &str = "cardquery_open_queries";
+
+/// All of the above, for tests that compare dashboards with reality.
+pub const ALL: &[&str] = &[
+    QUERIES,
+    RISK,
+    REQUESTS,
+    REPLIES,
+    REPORTS,
+    DEADLINE_MISSED,
+    BANK_REPLY,
+    REDIS_CALLS,
+    STATUS_CACHE,
+    QUICK_DENIALS,
+    RATE_LIMITED,
+    VIEWS,
+    CONTENT_ERASED,
+    QUERY_AGE,
+    OPEN_QUERIES,
+];
+
+#[cfg(test)]
+mod tests {
+    use super::ALL;
+
+    #[test]
+    fn names_are_the_published_ones() {
+        assert_eq!(
+            ALL,
+            [
+                "cardquery_queries_total",
+                "cardquery_risk_total",
+                "cardquery_requests_total",
+                "cardquery_replies_total",
+                "cardquery_reports_total",
+                "cardquery_deadline_missed_total",
+                "cardquery_bank_reply_seconds",
+                "cardquery_redis_calls_total",
+                "cardquery_status_cache_total",
+                "cardquery_quick_denials_total",
+                "cardquery_rate_limited_total",
+                "cardquery_views_total",
+                "cardquery_content_erased_total",
+                "cardquery_query_age_seconds",
+                "cardquery_open_queries",
+            ]
+        );
+    }
+}

@@ -21,12 +21,15 @@ use crate::domain::assembly::Event;
 use crate::domain::query::Query;
 use crate::domain::read_past::ReadPast;
 use crate::domain::refusals::Hour;
+use crate::metric_names;
 use crate::store::{Store, StoreError, Tx};
 
 /// Days are looked at once a second of a whole day, and as much more often as they are shorter.
 const SECONDS_PER_DAY: u32 = 24 * 3600;
 /// How often what is over is forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(600);
+/// How often open queries are counted: more often than metrics are usually read, and rarely enough to cost nothing.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Queries taken up in one round.
 const ROUND: usize = 500;
 
@@ -103,8 +106,16 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let counting = async {
+            let mut tick = ticks(COUNT_EVERY);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.count_open().await {
+                    tracing::warn!(%error, "open queries not counted");
+                }
+            }
+        };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, ending, erasing, forgetting);
+        tokio::join!(asking, closing, ending, erasing, forgetting, counting);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -201,6 +212,18 @@ impl<S: Store> Hub<S> {
             let (_, after) = self.apply(&mut tx, query, [Event::HoldOver], None, now).await?;
             tx.commit().await?;
             self.settle(&after, now).await;
+        }
+        Ok(())
+    }
+
+    /// Says in the metrics how many queries are open, and since when.
+    async fn count_open(&self) -> Result<(), StoreError> {
+        let (open, now) = (self.store.open_queries().await?, self.store.now().await?);
+        let age = open.oldest.map_or(0, |oldest| (now.0 - oldest.0).max(0));
+        metrics::gauge!(metric_names::QUERY_AGE)
+            .set(Duration::from_millis(age.cast_unsigned()).as_secs_f64());
+        for (state, count) in [("COLLECTING", open.collecting), ("HELD", open.held)] {
+            metrics::gauge!(metric_names::OPEN_QUERIES, "code" => state).set(count as f64);
         }
         Ok(())
     }

@@ -15,8 +15,8 @@ use schemas::wire;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{
-    ErasedDay, GrantUse, LeasedRow, NewQuery, OutboxRow, Plan, Progress, Registered, ReportContent,
-    SealedContact, Store, StoreResult, Tx,
+    ErasedDay, GrantUse, LeasedRow, NewQuery, OpenQueries, OutboxRow, Plan, Progress, Registered,
+    ReportContent, SealedContact, Store, StoreResult, Tx,
 };
 use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
@@ -167,6 +167,21 @@ impl Store for MemoryStore {
             .collect();
         due.sort_by_key(|(until, _)| *until);
         Ok(due.into_iter().take(max).map(|(_, query)| query.clone()).collect())
+    }
+
+    async fn open_queries(&self) -> StoreResult<OpenQueries> {
+        let tables = self.tables.lock().await;
+        let mut open = OpenQueries::default();
+        for query in tables.queries.values().map(|row| &row.query) {
+            if query.state.collecting().is_some() {
+                open.collecting += 1;
+                let accepted_at = query.times.accepted_at;
+                open.oldest = Some(open.oldest.map_or(accepted_at, |oldest| oldest.min(accepted_at)));
+            } else if query.state.held().is_some() {
+                open.held += 1;
+            }
+        }
+        Ok(open)
     }
 
     async fn due_to_ask(

@@ -185,6 +185,17 @@ pub struct ErasedDay {
     pub key_destroyed_at: UnixMillis,
 }
 
+/// Queries that have not ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenQueries {
+    /// Queries whose banks may still answer.
+    pub collecting: u64,
+    /// Queries that wait for their release.
+    pub held: u64,
+    /// When the oldest collecting one was accepted.
+    pub oldest: Option<UnixMillis>,
+}
+
 /// What became of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantUse {
@@ -228,6 +239,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Held queries whose time for a release ended before `now`, the longest over first.
     fn past_hold(&self, now: UnixMillis, max: usize) -> impl Future<Output = StoreResult<Vec<Query>>> + Send;
+
+    /// How many queries have not ended, and since when.
+    fn open_queries(&self) -> impl Future<Output = StoreResult<OpenQueries>> + Send;
 
     /// Open pairs whose `ask_again_at` is at or before `now`, grouped by query.
     fn due_to_ask(

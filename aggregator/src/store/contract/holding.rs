@@ -15,7 +15,7 @@ use crate::store::{Clock as _, NewQuery, Registered, SealedContact, Store, Store
 
 const HOLD: HoldTimes = HoldTimes { cooling_off: Duration::from_secs(1), longest: Duration::from_secs(2) };
 
-async fn held<S: Store>(store: &S, nonce: u8) -> StoreResult<Query> {
+pub(super) async fn held<S: Store>(store: &S, nonce: u8) -> StoreResult<Query> {
     let mut query = query(store.now().await?);
     query.state = State::Held(Held::new(query.times.accepted_at, &HOLD, 1));
     let new = NewQuery { query: query.clone(), nonce: Some(Nonce([nonce; 16])), contact: None };

@@ -19,8 +19,8 @@ use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::{self, event_record};
 
 use super::{
-    Clock, GrantUse, NewQuery, OutboxRow, Outgoing, Plan, Progress, Registered, SealedContact, Store,
-    StoreResult, Tx,
+    Clock, GrantUse, NewQuery, OpenQueries, OutboxRow, Outgoing, Plan, Progress, Registered, SealedContact,
+    Store, StoreResult, Tx,
 };
 use crate::domain::query::{Collecting, Pair, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
@@ -84,6 +84,7 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         own_writes::of_leaves_are_kept_once(&fresh().await).await?;
         holding::takes_over_what_a_release_brings(&fresh().await, &clock).await?;
         holding::ends_by_time_while_it_lasts(&fresh().await, &clock).await?;
+        open_queries_are_counted_until_they_end(&fresh().await, &clock).await?;
         asking::is_counted_by_person(&fresh().await).await?;
         asking::is_forgotten_when_it_is_over(&fresh().await).await?;
         asking::at_once_takes_one(&fresh().await).await?;
@@ -239,6 +240,34 @@ async fn only_open_queries_are_past_their_deadline<S: Store>(
     assert_eq!(due(first, 9).await?, std::slice::from_ref(&early.reference));
     assert_eq!(due(second, 9).await?, [early.reference.clone(), late.reference]);
     assert_eq!(due(second, 1).await?, [early.reference], "the oldest first");
+    Ok(())
+}
+
+async fn open_queries_are_counted_until_they_end<S: Store>(
+    store: &S,
+    clock: &ManualClock,
+) -> StoreResult<()> {
+    assert_eq!(store.open_queries().await?, OpenQueries::default());
+    let held = holding::held(store, 1).await?;
+    let only_held = OpenQueries { collecting: 0, held: 1, oldest: None };
+    assert_eq!(store.open_queries().await?, only_held, "a held query is not the oldest that collects");
+    clock.advance(Duration::from_millis(1));
+    let first = registered(store, 2).await?;
+    clock.advance(Duration::from_millis(1));
+    let second = registered(store, 3).await?;
+    let open = |collecting, held, oldest: &Query| OpenQueries {
+        collecting,
+        held,
+        oldest: Some(oldest.times.accepted_at),
+    };
+    assert_eq!(store.open_queries().await?, open(2, 1, &first));
+    for ended in [first, held] {
+        let mut tx = store.begin().await?;
+        tx.lock(&BTreeSet::from([ended.reference.clone()])).await?;
+        tx.save(&Query { state: State::Withdrawn { at: UnixMillis(1), banks: 1 }, ..ended }).await?;
+        tx.commit().await?;
+    }
+    assert_eq!(store.open_queries().await?, open(1, 0, &second));
     Ok(())
 }
 

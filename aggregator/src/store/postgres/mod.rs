@@ -52,7 +52,8 @@ use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
 use super::{
-    Clock, ErasedDay, LeasedRow, Progress, ReportContent, SealedContact, Store, StoreError, StoreResult,
+    Clock, ErasedDay, LeasedRow, OpenQueries, Progress, ReportContent, SealedContact, Store, StoreError,
+    StoreResult,
 };
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
@@ -81,6 +82,13 @@ const DUE_TO_ASK: &str = "
     ) AS due
     JOIN pair USING (upstream, query_id)
     WHERE pair.ask_again_at <= $1";
+
+// Each part is answered from its partial index, however many queries have ended.
+const OPEN_QUERIES: &str = "
+    SELECT
+        (SELECT count(*) FROM query WHERE state = 'COLLECTING'),
+        (SELECT count(*) FROM query WHERE state = 'HELD'),
+        (SELECT min(accepted_at) FROM query WHERE state = 'COLLECTING')";
 
 const IS_OF: &str =
     "SELECT EXISTS (SELECT FROM query WHERE upstream = $1 AND query_id = $2 AND subject = $3)";
@@ -188,6 +196,16 @@ impl Store for PostgresStore {
 
     async fn past_hold(&self, now: UnixMillis, max: usize) -> StoreResult<Vec<Query>> {
         read::past_hold(&self.pool, now, count(max)).await
+    }
+
+    async fn open_queries(&self) -> StoreResult<OpenQueries> {
+        let counted = sqlx::query_as(OPEN_QUERIES).fetch_one(&self.pool);
+        let (collecting, held, oldest): (i64, i64, Option<Stamp>) = counted.await?;
+        Ok(OpenQueries {
+            collecting: collecting.cast_unsigned(),
+            held: held.cast_unsigned(),
+            oldest: oldest.map(|Stamp(at)| at),
+        })
     }
 
     async fn due_to_ask(
