@@ -30,6 +30,8 @@ pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
 pub const QUERY_AGE: &str = "cardquery_query_age_seconds";
 /// Queries that have not ended; label `code` (`COLLECTING`, `HELD`). Every instance says the same.
 pub const OPEN_QUERIES: &str = "cardquery_open_queries";
+/// 1 while the operator has paused a bank, 0 after it; label `bank`. Every instance says the same.
+pub const BANK_PAUSED: &str = "cardquery_bank_paused";
 
 /// All of the above, for tests that compare dashboards with reality.
 pub const ALL: &[&str] = &[
@@ -48,6 +50,7 @@ pub const ALL: &[&str] = &[
     CONTENT_ERASED,
     QUERY_AGE,
     OPEN_QUERIES,
+    BANK_PAUSED,
 ];
 
 #[cfg(test)]
@@ -74,6 +77,7 @@ mod tests {
                 "cardquery_content_erased_total",
                 "cardquery_query_age_seconds",
                 "cardquery_open_queries",
+                "cardquery_bank_paused",
             ]
         );
     }

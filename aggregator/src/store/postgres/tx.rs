@@ -8,7 +8,7 @@
 //! | `end_asking` | none | takes people who are not taken yet; all writes |
 //! | `use_grant`, `refuse` | insert at once: what they meet is the answer | |
 //! | `refused` | reads | |
-//! | `enqueue`, `leaf`, `progress` | none | all writes |
+//! | `enqueue`, `leaf`, `remark`, `progress` | none | all writes |
 //!
 //! Reads see the writes before them: a second registration of an id, a second use of a nonce and a lock after a save are
 //! answered from here.
@@ -32,7 +32,7 @@ use super::error::Unreadable;
 use super::flush::WrapKeys;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
-use super::{Time, WATERMARK, askings, flush, read, refusals};
+use super::{Time, WATERMARK, askings, flush, read, refusals, watching};
 use crate::domain::asking::Asking;
 use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
@@ -40,7 +40,8 @@ use crate::domain::refusals::SubjectHour;
 use crate::domain::subject::SubjectMac;
 use crate::metric_names;
 use crate::store::{
-    GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, SealedContact, StoreError, StoreResult, Tx,
+    GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, Remarked, SealedContact, StoreError,
+    StoreResult, Tx,
 };
 
 /// Takes the row, whether it is there or not; a plain `DO NOTHING` would not lock one that is.
@@ -107,6 +108,7 @@ pub(super) struct Writes {
     pub(super) contacts: BTreeMap<Reference, (Date, SealedContact)>,
     pub(super) outbox: Vec<OutboxRow>,
     pub(super) leaves: BTreeMap<MessageId, Leaf>,
+    pub(super) remarks: Vec<Remarked>,
     pub(super) progress: BTreeMap<(String, i32), Progress>,
 }
 
@@ -436,6 +438,11 @@ impl Tx for PostgresTx {
         Ok(())
     }
 
+    async fn remark(&mut self, remarked: Remarked) -> StoreResult<()> {
+        self.writes.remarks.push(remarked);
+        Ok(())
+    }
+
     async fn progress(&mut self, topic: &str, partition: i32, progress: Progress) -> StoreResult<()> {
         let known = self.writes.progress.entry((topic.to_owned(), partition)).or_insert(progress);
         if known.next_offset < progress.next_offset {
@@ -457,6 +464,7 @@ impl Tx for PostgresTx {
         let gone = flush::content(connection, &self.writes, &keys).await?;
         flush::outbox(connection, &self.writes.outbox).await?;
         flush::leaves(connection, &self.writes.leaves).await?;
+        watching::remarks_of_new_records(connection, &self.writes.remarks).await?;
         flush::progress(connection, &self.writes.progress).await?;
         self.transaction.commit().await?;
         if gone > 0 {
