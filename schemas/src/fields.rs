@@ -37,9 +37,82 @@ impl Fields {
         self.integer(at.0.cast_unsigned())
     }
 
+    /// Appends a number of an enum or of a partition: as 32 bits, in the eight bytes of every integer.
+    pub fn number(self, field: i32) -> Self {
+        self.integer(field.cast_unsigned().into())
+    }
+
     /// The encoding.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+}
+
+/// Reads what [`Fields`] wrote. Every function takes the next field, and gives `None` when there is none of that form.
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Over an encoding.
+    pub fn new(encoding: &'a [u8]) -> Self {
+        Self(encoding)
+    }
+
+    /// Raw bytes.
+    pub fn bytes(&mut self) -> Option<&'a [u8]> {
+        let (length, rest) = self.0.split_first_chunk::<2>()?;
+        let (field, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    /// Bytes of a fixed number.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.bytes()?.try_into().ok()
+    }
+
+    /// UTF-8 text.
+    pub fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    /// UTF-8 text, as a value of its own.
+    pub fn owned(&mut self) -> Option<String> {
+        self.text().map(str::to_owned)
+    }
+
+    /// Text that spells a value.
+    pub fn parse<T: std::str::FromStr>(&mut self) -> Option<T> {
+        self.text()?.parse().ok()
+    }
+
+    /// An integer.
+    pub fn integer(&mut self) -> Option<u64> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    /// A number of an enum or of a partition.
+    pub fn number(&mut self) -> Option<i32> {
+        u32::try_from(self.integer()?).ok().map(u32::cast_signed)
+    }
+
+    /// An integer that is 0 or 1.
+    pub fn flag(&mut self) -> Option<bool> {
+        match self.integer()? {
+            0 => Some(false),
+            1 => Some(true),
+            _ => None,
+        }
+    }
+
+    /// An instant.
+    pub fn time(&mut self) -> Option<crate::time::UnixMillis> {
+        self.integer().map(|at| crate::time::UnixMillis(at.cast_signed()))
+    }
+
+    /// All that is left, one item after the other.
+    pub fn rest<T, C: FromIterator<T>>(&mut self, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<C> {
+        std::iter::from_fn(|| (!self.0.is_empty()).then(|| item(self))).collect()
     }
 }
 

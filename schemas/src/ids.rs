@@ -242,6 +242,13 @@ id_16!(
     Nonce
 );
 
+impl MessageId {
+    /// The id that a digest derives.
+    pub(crate) fn first_of(digest: Digest) -> Self {
+        Self(first_16(digest))
+    }
+}
+
 fn first_16(digest: Digest) -> [u8; 16] {
     let mut id = [0; 16];
     id.copy_from_slice(&digest.0[..16]);

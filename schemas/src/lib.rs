@@ -12,8 +12,10 @@
 //! | how a bank is asked and answers | [`request`], [`reply`], [`batch`] |
 //! | how a device opens its report | [`report`] |
 //! | whose key counts, and when | [`registry`] |
+//! | what proves years later what happened | [`audit`], [`erasure`] |
 
 pub mod acls;
+pub mod audit;
 pub mod batch;
 pub mod cloud_events;
 pub mod codes;

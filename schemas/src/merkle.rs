@@ -9,7 +9,8 @@ pub fn leaf_hash(leaf: &[u8]) -> Digest {
     Digest(Sha256::new().chain_update([0]).chain_update(leaf).finalize().into())
 }
 
-fn node_hash(left: &Digest, right: &Digest) -> Digest {
+/// Hash of an inner node: SHA-256(0x01 ‖ left ‖ right).
+pub fn node_hash(left: &Digest, right: &Digest) -> Digest {
     Digest(Sha256::new().chain_update([1]).chain_update(left.0).chain_update(right.0).finalize().into())
 }
 

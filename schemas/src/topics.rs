@@ -106,31 +106,35 @@ impl Family {
             writers,
             readers,
         };
-        let dead = |source: Family| Spec {
+        let dead = |source: Family, writers| Spec {
             partitions: 3,
             cleanup: Cleanup::Delete(DAY),
             segment: HOUR,
             sealed_until: self.sealed_until(),
             max_message_bytes: source.spec().max_message_bytes + DEAD_LETTER_ROOM,
-            writers: source.spec().readers,
+            writers,
             readers: &[Role::Operator],
         };
         match self {
-            Family::Query => spec(12, 5, HOUR, 512, &[Role::Upstream], &[Role::Aggregator]),
-            Family::Event => spec(12, 5, HOUR, 64, &[Role::Aggregator], &[Role::Upstream]),
-            Family::Request => spec(3, 2, HOUR, 64, &[Role::Aggregator], &[Role::Bank]),
-            Family::Reply => spec(3, 3, HOUR, 64, &[Role::Bank], &[Role::Aggregator]),
-            Family::Notice => spec(12, 2, HOUR, 64, &[Role::Aggregator], &[Role::Notifier]),
-            Family::Sms => spec(12, 30, DAY, 64, &[Role::Notifier], &[Role::Operator, Role::Notifier]),
+            Family::Query => spec(12, 5, HOUR, 512, &[Role::Upstream], &[Role::Aggregator, Role::Auditor]),
+            Family::Event => spec(12, 5, HOUR, 64, &[Role::Aggregator], &[Role::Upstream, Role::Auditor]),
+            Family::Request => spec(3, 2, HOUR, 64, &[Role::Aggregator], &[Role::Bank, Role::Auditor]),
+            Family::Reply => spec(3, 3, HOUR, 64, &[Role::Bank], &[Role::Aggregator, Role::Auditor]),
+            Family::Notice => spec(12, 2, HOUR, 64, &[Role::Aggregator], &[Role::Notifier, Role::Auditor]),
+            Family::Sms => {
+                spec(12, 30, DAY, 64, &[Role::Notifier], &[Role::Operator, Role::Notifier, Role::Auditor])
+            }
             Family::Registry => Spec {
                 cleanup: Cleanup::Compact,
                 ..spec(1, 0, DAY, 64, &[Role::Operator], &[Role::Everyone])
             },
             // Three years of records are kept, and a month of slack.
-            Family::Audit => spec(1, 3 * 366 + 31, DAY, 64, &[Role::Aggregator], &[Role::Auditor]),
-            Family::DeadQuery => dead(Family::Query),
-            Family::DeadReply => dead(Family::Reply),
-            Family::DeadNotice => dead(Family::Notice),
+            Family::Audit => {
+                spec(1, 3 * 366 + 31, DAY, 64, &[Role::Aggregator], &[Role::Auditor, Role::Aggregator])
+            }
+            Family::DeadQuery => dead(Family::Query, &[Role::Aggregator]),
+            Family::DeadReply => dead(Family::Reply, &[Role::Aggregator]),
+            Family::DeadNotice => dead(Family::Notice, &[Role::Notifier]),
         }
     }
 

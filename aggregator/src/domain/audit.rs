@@ -1,23 +1,19 @@
-//! What a state change leaves behind for auditors: ids, instants, codes and digests, never content.
-//!
-//! A leaf's body is a list of [`Fields`] in fixed order, so the same change has the same bytes whoever writes it. Its id
-//! is derived from the query and the kind of change: writing it again changes nothing.
+//! What a state change leaves behind for auditors: ids, instants, codes and digests, never content. The bytes are those of
+//! [`schemas::audit::leaf`].
 
 use bytes::Bytes;
 use jiff::civil::Date;
 use plumbing::kafka::Position;
+use schemas::audit::leaf::{Accepted, Chosen, Outcome, Place, Word};
+use schemas::audit::{self, Change};
 use schemas::codes::Code;
-use schemas::fields::Fields;
 use schemas::ids::{Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 
 use super::hold::Held;
-use super::query::{Closing, Final, Query, State};
+use super::query::{Closing, Final, Query};
 use super::risk::Decision;
-
-/// The form of every body. Never change it: bodies are evidence for years.
-const FORM: &str = "audit-leaf/v1";
 
 /// One leaf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,117 +27,97 @@ pub struct Leaf {
 }
 
 impl Leaf {
-    fn new(reference: &Reference, kind: &str, id: &str, rest: impl FnOnce(Fields) -> Fields) -> Self {
-        let head = Fields::new()
-            .text(FORM)
-            .text(kind)
-            .text(reference.upstream.as_str())
-            .bytes(reference.query.as_bytes());
-        Self {
-            id: reference.message_id(&format!("audit/{id}")),
-            reference: reference.clone(),
-            body: Bytes::copy_from_slice(rest(head).as_bytes()),
-        }
+    fn new(reference: &Reference, change: Change) -> Self {
+        let leaf = audit::Leaf::Query(reference.clone(), change);
+        Self { id: leaf.id(), reference: reference.clone(), body: leaf.encode() }
     }
 }
 
 /// The query was accepted. Names what decides later: its record, its times, and what each bank's reply must match.
 pub fn registered(query: &Query) -> Leaf {
-    accepted("registered", query)
+    Leaf::new(&query.reference, Change::Registered(accepted(query)))
 }
 
 /// A held query was released: the same facts, of the release.
 pub fn released(query: &Query) -> Leaf {
-    accepted("released", query)
+    Leaf::new(&query.reference, Change::Released(accepted(query)))
 }
 
-fn accepted(kind: &str, query: &Query) -> Leaf {
-    Leaf::new(&query.reference, kind, kind, |fields| {
-        let fields = fields
-            .bytes(&query.content_digest.0)
-            .bytes(&query.report_key.0)
-            .text(&query.record.topic)
-            .integer(query.record.partition.cast_unsigned().into())
-            .integer(query.record.offset.cast_unsigned())
-            .time(query.times.accepted_at)
-            .time(query.times.reply_by)
-            .time(query.times.deadline_at)
-            .text(&query.times.erase_on.to_string());
-        match &query.state {
-            State::Collecting(open) => open.pairs.iter().fold(fields, |fields, (bank, pair)| {
-                fields.text(bank.as_str()).bytes(&pair.statement_sha256.0)
-            }),
-            State::Held(_)
-            | State::Final(_)
-            | State::Withdrawn { .. }
-            | State::Rejected(_)
-            | State::Cancelled { .. }
-            | State::Erased { .. } => fields,
-        }
-    })
+fn accepted(query: &Query) -> Accepted {
+    let pairs = query.state.collecting().map(|open| &open.pairs);
+    Accepted {
+        content_digest: query.content_digest,
+        report_key: query.report_key,
+        record: place(&query.record),
+        accepted_at: query.times.accepted_at,
+        reply_by: query.times.reply_by,
+        deadline_at: query.times.deadline_at,
+        erase_on: query.times.erase_on,
+        statements: pairs
+            .into_iter()
+            .flatten()
+            .map(|(bank, pair)| (bank.clone(), pair.statement_sha256))
+            .collect(),
+    }
 }
 
 /// The query waits for its release.
 pub fn held(query: &Query, held: &Held) -> Leaf {
-    Leaf::new(&query.reference, "held", "held", |fields| {
-        record(fields.bytes(&query.content_digest.0).bytes(&query.report_key.0), &query.record)
-            .time(query.times.accepted_at)
-            .time(held.release_from)
-            .time(held.release_until)
-            .text(held.code.as_str())
-    })
+    let change = Change::Held {
+        content_digest: query.content_digest,
+        report_key: query.report_key,
+        record: place(&query.record),
+        accepted_at: query.times.accepted_at,
+        release_from: held.release_from,
+        release_until: held.release_until,
+        code: held.code.as_str().to_owned(),
+    };
+    Leaf::new(&query.reference, change)
 }
 
 /// The held query was not released in time.
 pub fn cancelled(reference: &Reference, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, "cancelled", "cancelled", |fields| fields.time(at))
+    Leaf::new(reference, Change::Cancelled { at })
 }
 
 /// A release in `at` was refused.
 pub fn release_refused(reference: &Reference, at: &Position, code: Code) -> Leaf {
-    let id = format!("release-refused/{}/{}", at.partition, at.offset);
-    Leaf::new(reference, "release-refused", &id, |fields| record(fields, at).text(code.as_str()))
+    Leaf::new(reference, Change::ReleaseRefused { record: place(at), code: code.as_str().to_owned() })
 }
 
 /// What the risk table decided of the submission or release in `at`.
 pub fn risk(reference: &Reference, at: &Position, seen: &wire::RiskSignals, decision: Decision) -> Leaf {
-    let id = format!("risk/{}/{}", at.partition, at.offset);
-    Leaf::new(reference, "risk", &id, |fields| {
-        record(fields, at)
-            .text(decision.as_str())
-            .integer(i64::from(seen.pretext).cast_unsigned())
-            .integer(seen.screen_shared.into())
-            .integer(seen.on_call.into())
-            .integer(seen.remote_control.into())
-            .integer(seen.new_device.into())
-    })
-}
-
-fn record(fields: Fields, at: &Position) -> Fields {
-    fields.text(&at.topic).integer(at.partition.cast_unsigned().into()).integer(at.offset.cast_unsigned())
+    let change = Change::Risk {
+        record: place(at),
+        decision: decision.as_str().to_owned(),
+        pretext: seen.pretext,
+        screen_shared: seen.screen_shared,
+        on_call: seen.on_call,
+        remote_control: seen.remote_control,
+        new_device: seen.new_device,
+    };
+    Leaf::new(reference, change)
 }
 
 /// A gate was closed.
 pub fn rejected(query: &Query, code: Code) -> Leaf {
-    Leaf::new(&query.reference, "rejected", "rejected", |fields| {
-        fields
-            .bytes(&query.content_digest.0)
-            .text(&query.record.topic)
-            .integer(query.record.partition.cast_unsigned().into())
-            .integer(query.record.offset.cast_unsigned())
-            .time(query.times.accepted_at)
-            .text(code.as_str())
-    })
+    let change = Change::Rejected {
+        content_digest: query.content_digest,
+        record: place(&query.record),
+        accepted_at: query.times.accepted_at,
+        code: code.as_str().to_owned(),
+    };
+    Leaf::new(&query.reference, change)
 }
 
 /// The consent was withdrawn.
 pub fn withdrawn(reference: &Reference, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, "withdrawn", "withdrawn", |fields| fields.time(at))
+    Leaf::new(reference, Change::Withdrawn { at })
 }
 
 /// The content is gone; `erase_on` is the day whose receipt tells of it.
 pub fn erased(reference: &Reference, erase_on: Date, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, "erased", "erased", |fields| fields.text(&erase_on.to_string()).time(at))
+    Leaf::new(reference, Change::Erased { erase_on, at })
 }
 
 /// The report is final. Replies enter the log here: each with the digest of what the device gets, and its place in the
@@ -152,45 +128,41 @@ pub fn finalised(
     coverage: &wire::Signed,
     registry_offset: i64,
 ) -> Leaf {
-    Leaf::new(reference, "final", "final", |fields| {
-        let fields = fields
-            .integer(i32::from(report.wire_state()).cast_unsigned().into())
-            .time(report.finalised_at)
-            .bytes(&Digest::of(&coverage.body).0)
-            .integer(registry_offset.cast_unsigned());
-        report.outcomes.iter().fold(fields, |fields, (bank, outcome)| {
-            let fields = fields
-                .text(bank.as_str())
-                .integer(i32::from(outcome.outcome).cast_unsigned().into())
-                .integer(outcome.conflict.into());
-            match &outcome.reply {
-                Some(reply) => fields
-                    .text(match reply.outcome {
-                        Closing::Answered => "answered",
-                        Closing::Refused => "refused",
-                    })
-                    .bytes(&reply.segment_sha256.0)
-                    .time(reply.appended_at)
-                    .integer(reply.at.0.cast_unsigned().into())
-                    .integer(reply.at.1.cast_unsigned()),
-                None => fields.text("none"),
-            }
-        })
-    })
+    let outcomes = report.outcomes.iter().map(|(bank, outcome)| {
+        let reply = outcome.reply.as_ref().map(|reply| Chosen {
+            word: match reply.outcome {
+                Closing::Answered => Word::Answered,
+                Closing::Refused => Word::Refused,
+            },
+            segment: reply.segment_sha256,
+            appended_at: reply.appended_at,
+            partition: reply.at.0,
+            offset: reply.at.1,
+        });
+        (bank.clone(), Outcome { outcome: outcome.outcome.into(), conflict: outcome.conflict, reply })
+    });
+    let change = audit::leaf::Final {
+        state: report.wire_state().into(),
+        finalised_at: report.finalised_at,
+        coverage: Digest::of(&coverage.body),
+        registry_offset,
+        outcomes: outcomes.collect(),
+    };
+    Leaf::new(reference, Change::Final(change))
 }
 
 /// The report was shown for a grant.
 pub fn viewed(reference: &Reference, nonce: Nonce, grant: Digest, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, "viewed", &format!("viewed/{nonce}"), |fields| {
-        fields.bytes(&nonce.0).bytes(&grant.0).time(at)
-    })
+    Leaf::new(reference, Change::Viewed { nonce, grant, at })
 }
 
 /// A grant was refused and counted against its person; `reference` is what the grant names, there or not.
 pub fn grant_refused(reference: &Reference, grant: Digest, code: Code, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, "grant-refused", &format!("grant-refused/{grant}"), |fields| {
-        fields.bytes(&grant.0).text(code.as_str()).time(at)
-    })
+    Leaf::new(reference, Change::GrantRefused { grant, code: code.as_str().to_owned(), at })
+}
+
+fn place(at: &Position) -> Place {
+    Place { topic: at.topic.to_string(), partition: at.partition, offset: at.offset }
 }
 
 #[cfg(test)]
@@ -205,7 +177,7 @@ mod tests {
 
     use super::*;
     use crate::domain::hold::HoldTimes;
-    use crate::domain::query::{Closed, Collecting, FinalKind, Outcome, Pair};
+    use crate::domain::query::{Closed, Collecting, FinalKind, Outcome, Pair, State};
     use crate::domain::window::Window;
 
     fn reference() -> Reference {
@@ -276,6 +248,10 @@ mod tests {
             risk(&reference(), &query().record, &seen(), Decision::Warn),
             erased(&reference(), query().times.erase_on, UnixMillis(9)),
         ];
+        for leaf in &leaves {
+            let decoded = audit::Leaf::decode(&leaf.body).expect("a leaf");
+            assert_eq!((decoded.id(), decoded.reference()), (leaf.id, Some(&leaf.reference)));
+        }
         let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
         assert_eq!(
             digests,

@@ -233,9 +233,9 @@ fn a_party_that_left_loses_its_access_lists_and_keeps_its_topics() {
 
     let plan = diff(&without, &found);
 
-    // The aggregator's two and the bank's own but for the registry, whose list is taken away as well.
+    // The aggregator's and the auditor's two each, and the bank's own but for the registry, whose list is taken away as well.
     let Summary { create, change, remove, by_hand } = plan.summary();
-    assert_eq!((create, change, remove, by_hand), (0, 0, 6, 2));
+    assert_eq!((create, change, remove, by_hand), (0, 0, 8, 2));
     let text = plan.to_string();
     assert!(text.contains("- acl User:bank-alpha may Read topic cardquery.registry.v1"), "{text}");
     assert!(text.contains("! unknown topic cardquery.reply.alpha.v1: not in the table"), "{text}");

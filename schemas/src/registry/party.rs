@@ -147,7 +147,7 @@ impl Key {
         }
     }
 
-    pub(super) fn from_wire(key: &wire::PartyKey, appended_at: UnixMillis) -> Result<Self, Code> {
+    pub(crate) fn from_wire(key: &wire::PartyKey, appended_at: UnixMillis) -> Result<Self, Code> {
         let public = key.key.as_ref().ok_or(Code::MESSAGE_MALFORMED)?;
         let (id, public) = match key.r#use() {
             KeyUse::Sign => {

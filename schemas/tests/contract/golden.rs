@@ -16,8 +16,8 @@ use schemas::reply::{self, Expected, Word};
 use schemas::request::{self, Header, Opened};
 use schemas::sign::{self, Tag};
 use schemas::time::UnixMillis;
-use schemas::wire::{self, query_record, reply_record};
-use schemas::{erasure, merkle, notice, submission, view};
+use schemas::wire::{self, audit_record, query_record, reply_record};
+use schemas::{audit, erasure, merkle, notice, submission, view};
 
 use crate::golden_store as store;
 use crate::world::{self, ACCEPTED, DEADLINE, EXPIRES, FINAL, Query, REPLIED, REPLY_BY};
@@ -161,6 +161,37 @@ fn event(message: wire::event_record::Message) -> wire::EventRecord {
     wire::EventRecord { reference: Some((&world::reference("wallet", 1)).into()), message: Some(message) }
 }
 
+fn audit_record(message: audit_record::Message) -> wire::AuditRecord {
+    wire::AuditRecord { message: Some(message) }
+}
+
+/// A whole small log: a withdrawal, and the receipt of a day.
+fn audit_log() -> [audit::Leaf; 2] {
+    let withdrawn = audit::Change::Withdrawn { at: FINAL };
+    [
+        audit::Leaf::Query(MADE.query.reference.clone(), withdrawn),
+        audit::Leaf::Receipt(
+            "2026-09-30".parse().expect("a date"),
+            erasure::sign(&world::receipt(), &world::hub()),
+        ),
+    ]
+}
+
+fn audit_leaves() -> wire::AuditLeaves {
+    wire::AuditLeaves { first: 0, leaves: audit_log().iter().map(audit::Leaf::encode).collect() }
+}
+
+fn audit_checkpoint() -> audit::Checkpoint {
+    let mut frontier = audit::Frontier::default();
+    audit_log().iter().for_each(|leaf| frontier.push(merkle::leaf_hash(&leaf.encode())));
+    audit::Checkpoint {
+        origin: "cardquery.audit.v1".into(),
+        size: frontier.size(),
+        root: frontier.root(),
+        signed_at: FINAL,
+    }
+}
+
 fn sms(message: wire::sms_record::Message) -> wire::SmsRecord {
     let reference = world::reference("wallet", 1);
     wire::SmsRecord {
@@ -237,6 +268,13 @@ fn made_again() -> Vec<Golden> {
         golden("event-viewed", event(Event::Viewed(wire::ReportViewed { viewed_at_ms: FINAL.0 }))),
         golden("event-withdrawn", event(Event::Withdrawn(wire::QueryWithdrawn { withdrawn_at_ms: FINAL.0 }))),
         golden("event-erased", event(Event::Erased(wire::ReportErased { erased_at_ms: FINAL.0 }))),
+        golden("audit-leaves", audit_record(audit_record::Message::Leaves(audit_leaves()))),
+        golden(
+            "audit-checkpoint",
+            audit_record(audit_record::Message::Checkpoint(wire::AuditCheckpoint {
+                note: audit_checkpoint().sign(&world::hub()),
+            })),
+        ),
         golden("erasure-receipt", erasure::sign(&world::receipt(), &world::hub())),
         golden("sms-claimed", sms(Sms::Claimed(wire::SmsClaimed {}))),
         golden("sms-claimed-again", wire::SmsRecord { attempt: 2, ..sms(Sms::Claimed(wire::SmsClaimed {})) }),
@@ -382,6 +420,15 @@ fn every_published_word_of_hub_upstream_and_roots_still_verifies() {
 
     let (granted, _) = view::open(store::read("granted-view").into(), &registry, FINAL).expect("verifies");
     assert_eq!(granted, grant());
+
+    let published = wire::AuditRecord::decode(store::read("audit-leaves").as_slice()).expect("a record");
+    let Some(audit_record::Message::Leaves(leaves)) = published.message else { panic!("no leaves") };
+    let decoded: Vec<_> = leaves.leaves.iter().map(|leaf| audit::Leaf::decode(leaf)).collect();
+    assert_eq!(decoded, audit_log().map(Ok));
+    let published = wire::AuditRecord::decode(store::read("audit-checkpoint").as_slice()).expect("a record");
+    let Some(audit_record::Message::Checkpoint(checkpoint)) = published.message else { panic!("none") };
+    let opened = audit::Checkpoint::open(&checkpoint.note, "cardquery.audit.v1", hub.keys());
+    assert_eq!(opened, Ok(audit_checkpoint()));
 
     let mut fresh = Registry::new(world::pinned(), SeenVersions::default());
     for (name, key) in [

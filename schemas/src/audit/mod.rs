@@ -1,0 +1,22 @@
+//! The audit log: what proves, years later and without any content, what happened to a query.
+//!
+//! ```text
+//!  change ──encode──▶ leaf ──SHA-256(0x00 ‖ leaf)──▶ RFC 9162 tree ──root──▶ checkpoint, signed by the hub
+//! ```
+//!
+//! | file | role |
+//! |---|---|
+//! | `leaf.rs` | the bytes of every kind of leaf, and back |
+//! | `frontier.rs` | the root of a log that only grows, without its leaves |
+//! | `checkpoint.rs` | the signed word on size and root, as C2SP tlog-checkpoint |
+//!
+//! What must never happen here: content, or anything derived from a card or an identity, in a leaf. A leaf's form is never
+//! changed: leaves are evidence for years.
+
+pub mod checkpoint;
+pub mod frontier;
+pub mod leaf;
+
+pub use self::checkpoint::Checkpoint;
+pub use self::frontier::Frontier;
+pub use self::leaf::{Change, Leaf};
