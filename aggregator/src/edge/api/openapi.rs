@@ -19,8 +19,16 @@ use crate::edge::operations;
                        knows of queries and banks. Every refusal is a problem document (RFC 9457): branch on `code`. What \
                        does not exist and what belongs to somebody else are refused alike.",
     ),
-    paths(super::status, super::report, operations::query),
-    components(schemas(Problem, QueryStatus, operations::QueryFacts)),
+    paths(
+        super::status,
+        super::report,
+        operations::banks,
+        operations::pause,
+        operations::resume,
+        operations::overview,
+        operations::query,
+    ),
+    components(schemas(Problem, QueryStatus)),
     tags(
         (name = "queries", description = "What producers forward for a wallet."),
         (name = "operations", description = "What `cardquery` asks. To anybody but the operator these addresses do not \
@@ -70,6 +78,23 @@ pub(in crate::edge) struct OperationProblems;
 impl IntoResponses for OperationProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[Code::ROUTE_UNKNOWN, Code::QUERY_NOT_FOUND, Code::INTERNAL])
+    }
+}
+
+/// What a question of the operator about banks can be refused with.
+pub(in crate::edge) struct BankProblems;
+
+impl IntoResponses for BankProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            Code::ROUTE_UNKNOWN,
+            Code::MALFORMED_JSON,
+            Code::UNSUPPORTED_MEDIA_TYPE,
+            Code::BODY_TOO_LARGE,
+            Code::FIELD_INVALID,
+            Code::BANK_UNKNOWN,
+            Code::INTERNAL,
+        ])
     }
 }
 
