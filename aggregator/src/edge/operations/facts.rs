@@ -353,3 +353,133 @@ fn reply(bank: &BankId, closed: &Closed, topics: &Topics) -> ReplyFacts {
         appended_at: closed.appended_at.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::tz::TimeZone;
+    use schemas::ids::{Digest, KeyId, Nonce, QueryId};
+    use schemas::time::Calendar;
+    use schemas::wire;
+
+    use super::*;
+    use crate::domain::audit as leaves;
+    use crate::domain::query::{Collecting, Final, FinalKind};
+    use crate::domain::risk::Decision;
+    use crate::domain::window::Window;
+
+    const SUBJECT: &str = "subject-of-the-person";
+    const DIGEST: [u8; 32] = [0xd1; 32];
+
+    fn bank(id: &str) -> BankId {
+        id.parse().expect("an id")
+    }
+
+    fn query() -> Query {
+        let window = Window {
+            length: Duration::from_secs(24 * 3600),
+            grace: Duration::from_secs(5),
+            calendar: Calendar::Civil(TimeZone::UTC),
+        };
+        let times = window.times(UnixMillis(1_795_420_800_000));
+        let pair = Pair { attempts: 1, ..Pair::new(Digest(DIGEST), Some(times.reply_by)) };
+        let pairs = BTreeMap::from([(bank("alpha"), pair.clone()), (bank("beta"), pair)]);
+        Query {
+            reference: Reference { upstream: "wallet".parse().expect("an id"), query: QueryId::generate() },
+            subject: SUBJECT.to_owned(),
+            content_digest: Digest(DIGEST),
+            report_key: KeyId([0xd1; 16]),
+            record: Position { topic: "cardquery.query.wallet.v1".into(), partition: 3, offset: 42 },
+            times,
+            state: State::Collecting(Collecting { pairs }),
+        }
+    }
+
+    fn report(query: &Query) -> Final {
+        let reply = Closed {
+            outcome: Closing::Answered,
+            segment_sha256: Digest(DIGEST),
+            appended_at: query.times.accepted_at + Duration::from_secs(2),
+            at: (1, 7),
+        };
+        let outcome = |outcome, reply| Outcome { outcome, reply, conflict: false };
+        Final {
+            kind: FinalKind::Partial,
+            finalised_at: query.times.deadline_at,
+            outcomes: [
+                (bank("alpha"), outcome(BankOutcome::Answered, Some(reply))),
+                (bank("beta"), outcome(BankOutcome::NoReply, None)),
+            ]
+            .into(),
+        }
+    }
+
+    fn of(query: Option<&Query>, reference: &Reference, leaves: &[Leaf]) -> Option<Timeline> {
+        let pause = Pause { since: UnixMillis(1), reason: "a reason".to_owned(), by: "operator".to_owned() };
+        let paused = BTreeMap::from([(bank("beta"), pause)]);
+        let timeline = timeline(reference, query, leaves, &Topics::default(), &paused);
+        let text = serde_json::to_string(&timeline).expect("JSON");
+        assert!(!text.contains(SUBJECT) && !text.contains(&hex::encode(&DIGEST[..4])), "{text}");
+        timeline
+    }
+
+    fn all_leaves(query: &Query) -> Vec<Leaf> {
+        let seen = wire::RiskSignals { screen_shared: true, ..Default::default() };
+        let viewed = query.times.deadline_at + Duration::from_secs(60);
+        vec![
+            leaves::viewed(&query.reference, Nonce([1; 16]), Digest(DIGEST), viewed),
+            leaves::finalised(&query.reference, &report(query), &wire::Signed::default(), 9),
+            leaves::registered(query),
+            leaves::risk(&query.reference, &query.record, &seen, Decision::Warn),
+        ]
+    }
+
+    #[test]
+    fn an_open_query_tells_of_its_banks_and_a_final_one_of_their_replies() {
+        let open = query();
+        let reference = open.reference.clone();
+        let timeline = of(Some(&open), &reference, &[]).expect("a timeline");
+        let banks: Vec<_> =
+            timeline.banks.iter().map(|of| (of.bank.as_str(), of.paused, of.attempts)).collect();
+        assert_eq!(banks, [("alpha", false, Some(1)), ("beta", true, Some(1))]);
+        let ended = Query { state: State::Final(report(&open)), ..open };
+        let timeline = of(Some(&ended), &reference, &all_leaves(&query())).expect("a timeline");
+        let alpha = &timeline.banks[0];
+        let reply = alpha.reply.as_ref().expect("a reply");
+        assert_eq!(reply.at.to_string(), "cardquery.reply.alpha.v1:1:7");
+        assert_eq!(timeline.banks[1].outcome.as_deref(), Some("NO_REPLY"));
+    }
+
+    #[test]
+    fn events_are_in_order_of_time_and_say_what_was_decided_and_not_why() {
+        let query = query();
+        let timeline = of(Some(&query), &query.reference, &all_leaves(&query)).expect("a timeline");
+        let events: Vec<(&str, Option<&str>)> =
+            timeline.events.iter().map(|event| (event.kind.as_str(), event.code.as_deref())).collect();
+        let expected = [
+            ("risk", Some("WARN")),
+            ("registered", None),
+            ("final", Some("FINAL_PARTIAL")),
+            ("viewed", None),
+        ];
+        assert_eq!(events, expected);
+        assert_eq!(timeline.events[0].at, timeline.events[1].at, "by the record that it was decided of");
+    }
+
+    #[test]
+    fn when_the_row_is_gone_or_erased_the_leaf_of_the_report_tells_of_the_banks() {
+        let query = query();
+        let gone = of(None, &query.reference, &all_leaves(&query)).expect("leaves are left");
+        assert_eq!(gone.query, None);
+        let erased =
+            Query { state: State::Erased { at: UnixMillis(9), banks: 2, answered: 1 }, ..query.clone() };
+        let erased = of(Some(&erased), &query.reference, &all_leaves(&query)).expect("a timeline");
+        for timeline in [gone, erased] {
+            let outcomes: Vec<_> = timeline.banks.iter().map(|of| of.outcome.as_deref()).collect();
+            assert_eq!(outcomes, [Some("ANSWERED"), Some("NO_REPLY")]);
+            assert!(timeline.banks[0].reply.is_some());
+        }
+        assert_eq!(of(None, &query.reference, &[]), None, "nothing is known of it");
+    }
+}
