@@ -215,12 +215,7 @@ pub(super) async fn pause<S: Store>(
     reason: Result<Json<Reason>, JsonRejection>,
 ) -> Result<Json<Changed>, Refusal> {
     let bank = bank_of(bank)?;
-    let Json(Reason { reason }) = reason.map_err(|rejection| match rejection {
-        JsonRejection::JsonDataError(_) => Code::FIELD_INVALID,
-        JsonRejection::MissingJsonContentType(_) => Code::UNSUPPORTED_MEDIA_TYPE,
-        JsonRejection::BytesRejection(_) => Code::BODY_TOO_LARGE,
-        _ => Code::MALFORMED_JSON,
-    })?;
+    let Json(Reason { reason }) = reason.map_err(|rejection| unreadable(&rejection))?;
     let (pause, changed) = hub.pause(&bank, &reason, OPERATOR).await?;
     Ok(Json(Changed { changed, pause: Some(PauseFacts::of(&bank, &pause)) }))
 }
@@ -239,6 +234,18 @@ pub(super) async fn resume<S: Store>(
     let bank = bank_of(bank)?;
     let ended = hub.resume(&bank, OPERATOR).await?;
     Ok(Json(Changed { changed: ended.is_some(), pause: ended.map(|pause| PauseFacts::of(&bank, &pause)) }))
+}
+
+fn unreadable(rejection: &JsonRejection) -> Code {
+    if matches!(rejection, JsonRejection::JsonDataError(_)) {
+        Code::FIELD_INVALID
+    } else if matches!(rejection, JsonRejection::MissingJsonContentType(_)) {
+        Code::UNSUPPORTED_MEDIA_TYPE
+    } else if matches!(rejection, JsonRejection::BytesRejection(_)) {
+        Code::BODY_TOO_LARGE
+    } else {
+        Code::MALFORMED_JSON
+    }
 }
 
 fn bank_of(bank: Result<Path<String>, PathRejection>) -> Result<BankId, Code> {

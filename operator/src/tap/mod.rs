@@ -151,10 +151,8 @@ fn known(estate: &Estate) -> Known {
 
 fn because(error: KafkaError) -> Failure {
     let exit = error.exit();
-    match error {
-        KafkaError::Denied(text) => {
-            exit.because(format!("the Kafka user of the settings may not read this topic: {text}"))
-        }
-        other => exit.because(other),
+    if let KafkaError::Denied(text) = &error {
+        return exit.because(format!("the Kafka user of the settings may not read this topic: {text}"));
     }
+    exit.because(error)
 }

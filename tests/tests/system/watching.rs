@@ -16,6 +16,8 @@ use sqlx::{Connection, PgConnection};
 
 const GOOD: &str = "anhe";
 const PAUSED: &str = "beichuan";
+/// Paused to the end of its query.
+const KEPT: &str = "changning";
 /// Its connector does not run.
 const SILENT: &str = "taihe";
 /// Its connector finds no table.
@@ -32,9 +34,9 @@ const POLL: Duration = Duration::from_millis(200);
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_sees_what_happens_pauses_a_bank_and_has_it_asked_again_and_no_command_shows_a_person() {
     let setup = Setup {
-        banks: [GOOD, PAUSED, SILENT, DOWN].into(),
+        banks: [GOOD, PAUSED, KEPT, SILENT, DOWN].into(),
         without: ["bank-taihe"].into(),
-        window: Duration::from_secs(40),
+        window: Duration::from_secs(60),
         ..Setup::default()
     };
     let mut system = System::start(setup).await;
@@ -47,6 +49,7 @@ async fn an_operator_sees_what_happens_pauses_a_bank_and_has_it_asked_again_and_
     assert_eq!(operator.bank(PAUSED).await["paused"], Value::Null);
     let paused = operator.json(&["bank", "pause", PAUSED, "--reason", REASON, "--execute"]).await;
     assert_eq!((&paused["executed"], &paused["changes"]), (&true.into(), &true.into()));
+    operator.says(&["bank", "pause", KEPT, "--reason", REASON, "--execute"]).await;
     let again = operator.says(&["bank", "pause", PAUSED, "--reason", "another one", "--execute"]).await;
     assert!(again.contains(REASON) && again.contains("nothing was changed"), "{again}");
 
@@ -58,7 +61,8 @@ async fn an_operator_sees_what_happens_pauses_a_bank_and_has_it_asked_again_and_
     assert_eq!((&pause["reason"], &pause["by"]), (&REASON.into(), &"operator".into()));
     assert!(system.metrics("aggregator").await.contains("cardquery_bank_paused{bank=\"beichuan\"} 1"));
 
-    let first = system.ask(PERSON).await;
+    let first = system.ask_banks(PERSON, &[GOOD, PAUSED, SILENT, DOWN]).await;
+    let second = system.ask_banks("li", &[GOOD, KEPT]).await;
     let first_id = first.reference.query.to_string();
     system.answered(&first, 1).await;
     let open = operator.json(&["query", "show", &first_id]).await;
@@ -66,27 +70,27 @@ async fn an_operator_sees_what_happens_pauses_a_bank_and_has_it_asked_again_and_
     assert_eq!(of(&open["banks"], PAUSED)["attempts"], 0, "{open}");
     assert_eq!(of(&open["banks"], PAUSED)["paused"], true);
     assert_eq!(of(&open["banks"], GOOD)["reply"]["outcome"], "ANSWERED");
-    assert_eq!(of(&open["banks"], SILENT)["attempts"], 1);
+    assert!(of(&open["banks"], SILENT)["attempts"].as_u64() > Some(0), "{open}");
     assert_eq!(requests(&system, PAUSED).await, 0, "a paused bank is not asked");
     let top = operator.json(&["top"]).await;
-    assert_eq!(top["overview"]["collecting"], 1, "{top}");
-    assert_eq!(top["overview"]["paused"][0]["bank"], PAUSED);
+    assert_eq!(top["overview"]["collecting"], 2, "{top}");
+    let paused: Vec<&Value> =
+        top["overview"]["paused"].as_array().expect("pauses").iter().map(|pause| &pause["bank"]).collect();
+    assert_eq!(paused, [PAUSED, KEPT]);
 
     operator.says(&["bank", "resume", PAUSED]).await;
     assert_eq!(requests(&system, PAUSED).await, 0, "a plan asks nobody");
     operator.says(&["bank", "resume", PAUSED, "--execute"]).await;
     system.answered(&first, 2).await;
-    assert_eq!(requests(&system, PAUSED).await, 1);
+    assert!(requests(&system, PAUSED).await > 0);
     assert_eq!(system.ended(&first).await.state, "FINAL_PARTIAL");
 
-    // Paused to its end, a query says that the bank was not heard.
-    operator.says(&["bank", "pause", PAUSED, "--reason", REASON, "--execute"]).await;
-    let second = system.ask_banks("li", &[GOOD, PAUSED]).await;
+    // Of a bank that was paused to the end, the report says that it was not heard.
     assert_eq!(system.ended(&second).await.state, "FINAL_PARTIAL");
     let report = system.open(&second).await;
-    let bank: BankId = PAUSED.parse().expect("an id");
-    assert_eq!(report.coverage.banks.get(&bank).map(|(outcome, _)| *outcome), Some(BankOutcome::NoReply));
-    assert_eq!(requests(&system, PAUSED).await, 1, "only the first query's");
+    let kept: BankId = KEPT.parse().expect("an id");
+    assert_eq!(report.coverage.banks.get(&kept).map(|(outcome, _)| *outcome), Some(BankOutcome::NoReply));
+    assert_eq!(requests(&system, KEPT).await, 0);
     system.settle().await;
 
     operator.sees_the_timeline(&first_id).await;
@@ -170,7 +174,8 @@ impl Operator {
         assert_eq!(facts["reports"], 2, "{facts}");
         for (bank, counts) in [
             (GOOD, [("asked", 2), ("answered", 2), ("no_reply", 0)]),
-            (PAUSED, [("asked", 2), ("answered", 1), ("no_reply", 1)]),
+            (PAUSED, [("asked", 1), ("answered", 1), ("no_reply", 0)]),
+            (KEPT, [("asked", 1), ("answered", 0), ("no_reply", 1)]),
             (SILENT, [("asked", 1), ("answered", 0), ("no_reply", 1)]),
             (DOWN, [("asked", 1), ("unavailable", 1), ("no_reply", 0)]),
         ] {
@@ -192,14 +197,14 @@ impl Operator {
             let at_rest = ["collecting", "held", "overdue", "outbox_waiting", "outbox_parked", "lag"];
             if at_rest.iter().all(|name| top["overview"][*name] == 0) {
                 let partitions = top["overview"]["partitions"].as_array().expect("partitions");
-                assert_eq!(partitions.len(), 12 + 4 * 3, "one upstream, four banks");
+                assert_eq!(partitions.len(), 12 + 5 * 3, "one upstream, five banks");
                 break;
             }
             assert!(Instant::now() < deadline, "{top}");
             tokio::time::sleep(POLL).await;
         }
         let text = self.says(&["top", "--once"]).await;
-        assert!(text.contains("0 collecting, oldest none") && text.contains("paused   beichuan"), "{text}");
+        assert!(text.contains("0 collecting, oldest none") && text.contains("paused   changning"), "{text}");
     }
 
     async fn is_told_what_is_not_there(&mut self) {
@@ -235,7 +240,10 @@ impl Operator {
             assert_eq!(lines[0]["query"], query);
         }
         let requests = tapped(self, &["request", "--bank", PAUSED]).await;
-        assert_eq!(requests.len(), 1, "{requests:?}");
+        assert!(
+            !requests.is_empty() && requests.iter().all(|request| request["query"] == query),
+            "{requests:?}"
+        );
         let identity = requests[0]["fields"]["identity"].as_str().expect("an identity");
         assert!(identity.starts_with("sealed(528 B"), "512 and the tag: {identity}");
         let answers = tapped(self, &["reply", "--query", query, "--code", "answered"]).await;
@@ -263,8 +271,8 @@ impl Operator {
         let findings = Scanner::new(&people.with_sealed_words()).scan(&self.said);
         assert!(findings.is_empty(), "{findings:#?}");
         let subject = format!("sample-{PERSON}");
-        let of_subject: Vec<&Item> =
-            self.said.iter().filter(|item| String::from_utf8_lossy(&item.bytes).contains(&subject)).collect();
+        let shows = |item: &&Item| String::from_utf8_lossy(&item.bytes).contains(&subject);
+        let of_subject: Vec<&String> = self.said.iter().filter(shows).map(|item| &item.name).collect();
         assert!(of_subject.is_empty(), "{of_subject:?}");
     }
 }
