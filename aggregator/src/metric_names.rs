@@ -43,6 +43,8 @@ pub const OPEN_QUERIES: &str = "cardquery_open_queries";
 pub const OUTBOX_PENDING: &str = "cardquery_outbox_pending_rows";
 /// Outbox rows that can never be produced and were put aside. Every instance says the same.
 pub const OUTBOX_PARKED: &str = "cardquery_outbox_parked_rows";
+/// 1 while the operator has paused a bank, 0 after it; label `bank`. Every instance says the same.
+pub const BANK_PAUSED: &str = "cardquery_bank_paused";
 
 /// All of the above, for tests that compare dashboards with reality.
 pub const ALL: &[&str] = &[
@@ -63,6 +65,7 @@ pub const ALL: &[&str] = &[
     OPEN_QUERIES,
     OUTBOX_PENDING,
     OUTBOX_PARKED,
+    BANK_PAUSED,
 ];
 
 #[cfg(test)]
@@ -91,6 +94,7 @@ mod tests {
                 "cardquery_open_queries",
                 "cardquery_outbox_pending_rows",
                 "cardquery_outbox_parked_rows",
+                "cardquery_bank_paused",
             ]
         );
     }

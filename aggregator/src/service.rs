@@ -1,5 +1,6 @@
 //! Puts the aggregator together.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -207,11 +208,14 @@ pub async fn start_on<S: Store>(
         subjects: secrets.subject_key,
         first_line: Arc::new(first_line(&config, secrets.redis.as_ref())?),
         policy: InForce::new(config.policy.policy()?),
+        paused: InForce::new(BTreeMap::new()),
         window: config.window.window()?,
         outbox: Arc::new(Notify::new()),
         topics,
     });
     hub.count_from_zero();
+    // Before anything is consumed: a bank that was paused before this start is not asked by it.
+    hub.take_over_pauses(hub.store.pauses().await?);
     let registrar = Arc::new(Registrar::new(Arc::clone(&hub)));
     let assembler = Arc::new(Assembler::new(Arc::clone(&hub)));
     if S::LASTS {

@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use plumbing::config::{ConfigError, Faults};
 use plumbing::exit::{Exit, Failure};
+use plumbing::http::MutualTls;
 use plumbing::kafka::KafkaConfig;
 use plumbing::registry::RegistryConfig;
 use schemas::ids::{BankId, UpstreamId};
@@ -37,6 +38,9 @@ pub struct Config {
     pub users: UsersConfig,
     /// What of the hub runs where.
     pub services: ServicesConfig,
+    /// The way to the hub, for commands that ask it.
+    #[serde(default)]
+    pub hub: Option<HubConfig>,
 }
 
 /// Base addresses of the admin listeners of the hub's services, for example `http://10.0.0.5:8501`.
@@ -49,6 +53,17 @@ pub struct ServicesConfig {
     pub notifier: Vec<String>,
     /// Producers.
     pub producer: Vec<String>,
+}
+
+/// The way to the hub's HTTP interface.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HubConfig {
+    /// Its base address.
+    pub url: String,
+    /// Who this command is to the hub, and whose certificate it believes.
+    #[serde(default)]
+    pub tls: Option<MutualTls>,
 }
 
 /// How safe a record is.

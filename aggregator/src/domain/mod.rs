@@ -4,6 +4,7 @@ pub mod asking;
 pub mod assembly;
 pub mod audit;
 pub mod cohort;
+pub mod figures;
 pub mod hold;
 pub mod policy;
 pub mod query;

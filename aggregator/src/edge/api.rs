@@ -1,6 +1,7 @@
-//! The hub's own HTTP interface, for producers: status and reports. No card and no identity passes here in the clear.
+//! The hub's own HTTP interface: status and reports for producers, and what [`operations`](super::operations) adds. No
+//! card and no identity passes here in the clear.
 
-mod openapi;
+pub(super) mod openapi;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use schemas::ids::Reference;
 use schemas::openapi::Encoded;
 
 pub use self::openapi::document;
+use super::operations;
 use crate::handler::{Hub, Refused};
 use crate::store::Store;
 
@@ -35,13 +37,14 @@ pub fn router<S: Store>(hub: Arc<Hub<S>>) -> Router {
         .route(QUERY, get(status::<S>))
         .route(REPORT, post(report::<S>))
         .route(OPENAPI, get(openapi_document))
+        .merge(operations::router())
         .fallback(async || Refusal(Code::ROUTE_UNKNOWN.into()))
         .method_not_allowed_fallback(async || Refusal(Code::METHOD_NOT_ALLOWED.into()))
         .layer(DefaultBodyLimit::max(MAX_GRANT))
         .with_state(hub)
 }
 
-struct Refusal(Refused);
+pub(super) struct Refusal(Refused);
 
 impl<T: Into<Refused>> From<T> for Refusal {
     fn from(refused: T) -> Self {

@@ -63,10 +63,12 @@ impl<S: Store> Hub<S> {
         self.cancel_if_ended(&query.reference, &asks).await
     }
 
-    /// Nobody's identity goes to a bank that is suspended or has left. When it comes back, it is asked at its next time.
+    /// Nobody's identity goes to a bank that is suspended or has left, or that was paused since it was to be asked. When it
+    /// comes back, it is asked at its next time.
     fn taking_part(&self, asks: &[(BankId, u32)]) -> Vec<(BankId, u32)> {
         let registry = self.registry.get();
-        let active = |bank: &BankId| registry.bank(bank).is_some_and(Party::is_active);
+        let active =
+            |bank: &BankId| registry.bank(bank).is_some_and(Party::is_active) && !self.is_paused(bank);
         asks.iter().filter(|(bank, _)| active(bank)).cloned().collect()
     }
 

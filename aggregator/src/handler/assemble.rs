@@ -14,10 +14,11 @@ use schemas::wire::ReplyOutcome;
 
 use super::write::After;
 use super::{Hub, dead_letter, may_be_news, progress, retry};
-use crate::domain::assembly::{Event, Said};
+use crate::domain::assembly::{Counted, Event, Said};
+use crate::domain::figures::Remark;
 use crate::domain::query::{Closing, Query, State};
 use crate::metric_names;
-use crate::store::{Store, StoreResult, Tx};
+use crate::store::{Remarked, Store, StoreResult, Tx};
 
 /// Handles reply records.
 pub struct Assembler<S> {
@@ -94,6 +95,7 @@ impl<S: Store> Assembler<S> {
             let Some(query) = known else {
                 verdicts[about.index] = dead_letter(about.code().unwrap_or(Code::QUERY_UNKNOWN));
                 counted.push((about.bank.clone(), "refused"));
+                tx.remark(about.remarked(Remark::Refused)).await?;
                 continue;
             };
             let reference = query.reference.clone();
@@ -108,12 +110,16 @@ impl<S: Store> Assembler<S> {
                     }
                     let segment = segment.map(|segment| (&about.bank, segment));
                     let (query, more) = self.hub.apply(&mut tx, query, [event], segment, now).await?;
+                    for remark in more.counted.iter().filter_map(|counted| remark(*counted)) {
+                        tx.remark(about.remarked(remark)).await?;
+                    }
                     after.extend(more);
                     query
                 }
                 Err(code) => {
                     verdicts[about.index] = dead_letter(code);
                     counted.push((about.bank.clone(), "refused"));
+                    tx.remark(about.remarked(Remark::Refused)).await?;
                     query
                 }
             };
@@ -159,6 +165,15 @@ impl About<'_> {
         match &self.reply {
             Ok(reply) => Some(&reply.reference),
             Err(bad) => bad.about.as_ref(),
+        }
+    }
+
+    fn remarked(&self, remark: Remark) -> Remarked {
+        Remarked {
+            bank: self.bank.clone(),
+            remark,
+            at: self.record.position.clone(),
+            appended_at: UnixMillis(self.record.append_time_ms),
         }
     }
 
@@ -226,6 +241,19 @@ fn said(reply: &Reply) -> Said {
         ReplyOutcome::Refused => Said::Closing(Closing::Refused, segment),
         ReplyOutcome::RetryLater => Said::RetryLater,
         ReplyOutcome::Unspecified => Said::Invalid(Code::OUTCOME_INVALID),
+    }
+}
+
+/// What is remembered of a reply that changed nothing that a person sees.
+fn remark(counted: Counted) -> Option<Remark> {
+    match counted {
+        Counted::Late => Some(Remark::Late),
+        Counted::AfterEnd => Some(Remark::AfterEnd),
+        Counted::Duplicate => Some(Remark::Duplicate),
+        Counted::Conflict => Some(Remark::Conflict),
+        Counted::Invalid => Some(Remark::Invalid),
+        // Read again; said by the outcome of the report; said too late to matter.
+        Counted::Replayed | Counted::RetryLater | Counted::Stale => None,
     }
 }
 

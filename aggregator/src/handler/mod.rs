@@ -3,6 +3,7 @@
 mod ask;
 mod assemble;
 mod erase;
+mod pausing;
 mod reconcile;
 mod refused;
 mod register;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use plumbing::in_force::InForce;
 use plumbing::kafka::{ErrorClass, Fold, KafkaError, Producer, Record, RecordReader, Verdict, Watermarks};
 use schemas::codes::Code;
+use schemas::ids::BankId;
 use schemas::keys::SigningKey;
 use schemas::registry::Registry;
 use schemas::time::UnixMillis;
@@ -35,7 +37,7 @@ use crate::domain::subject::SubjectKey;
 use crate::domain::window::Window;
 use crate::first_line::FirstLine;
 use crate::metric_names;
-use crate::store::Progress;
+use crate::store::{Pause, Progress};
 
 /// The hub's edges, shared by its handlers.
 pub struct Hub<S> {
@@ -59,6 +61,8 @@ pub struct Hub<S> {
     pub topics: Topics,
     /// What is in force.
     pub policy: InForce<Policy>,
+    /// Banks that the operator has paused, as this instance knows it.
+    pub paused: InForce<BTreeMap<BankId, Pause>>,
     /// The times of queries.
     pub window: Window,
     /// Told when there are outbox rows.
@@ -79,6 +83,7 @@ impl<S> Hub<S> {
             first_line: Arc::clone(&self.first_line),
             topics: self.topics.clone(),
             policy: self.policy.clone(),
+            paused: self.paused.clone(),
             window: self.window.clone(),
             outbox: Arc::clone(&self.outbox),
         }

@@ -349,7 +349,7 @@ impl<S: Store> Registrar<S> {
         }
         count("ACCEPTED");
         tx.enqueue(vec![tell(accepted(&query))]).await?;
-        let due = due(&query);
+        let due = self.hub.due(&query);
         let (query, after) = self.hub.apply(tx, query, due, None, now).await?;
         Ok(Some(ToAsk { query, asks: after.asks, submission }))
     }
@@ -466,11 +466,13 @@ pub(super) fn ask_once_more(query: Query, submission: Box<Submission>, now: Unix
     (now <= query.times.reply_by).then_some(ToAsk { asks, submission, query })
 }
 
-/// Banks that are to be asked now.
-pub(super) fn due(query: &Query) -> Vec<Event> {
-    let pairs = query.state.collecting().into_iter().flat_map(|open| &open.pairs);
-    let due = pairs.filter(|(_, pair)| pair.ask_again_at.is_some());
-    due.map(|(bank, _)| Event::AskDue { bank: bank.clone() }).collect()
+impl<S> Hub<S> {
+    /// Banks that are to be asked now. A paused one stays due.
+    pub(super) fn due(&self, query: &Query) -> Vec<Event> {
+        let pairs = query.state.collecting().into_iter().flat_map(|open| &open.pairs);
+        let due = pairs.filter(|(bank, pair)| pair.ask_again_at.is_some() && !self.is_paused(bank));
+        due.map(|(bank, _)| Event::AskDue { bank: bank.clone() }).collect()
+    }
 }
 
 pub(super) fn count(code: &'static str) {

@@ -8,7 +8,7 @@ use schemas::ids::Digest;
 use schemas::submission::Submission;
 use schemas::time::UnixMillis;
 
-use super::register::{Judged, Left, Registrar, ToAsk, ask_once_more, count, due, open_pairs};
+use super::register::{Judged, Left, Registrar, ToAsk, ask_once_more, count, open_pairs};
 use super::write::After;
 use crate::domain::assembly::Event;
 use crate::domain::hold::Release;
@@ -62,7 +62,7 @@ impl<S: Store> Registrar<S> {
             sealed: submission.contact.sealed_contact.clone(),
         };
         tx.keep_release(&reference, nonce, &contact).await?;
-        let asks = due(&query);
+        let asks = self.hub.due(&query);
         let (query, more) = self.hub.apply(tx, query, asks, None, now).await?;
         let asks = more.asks.clone();
         after.extend(more);

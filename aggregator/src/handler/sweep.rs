@@ -31,6 +31,10 @@ const SECONDS_PER_DAY: u32 = 24 * 3600;
 const FORGET_EVERY: Duration = Duration::from_secs(600);
 /// How often open queries are counted: more often than metrics are usually read, and rarely enough to cost nothing.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
+/// How often this instance looks which banks are paused.
+const PAUSES_EVERY: Duration = Duration::from_secs(1);
+/// Remarks on replies are kept as long as reports are there to be compared with.
+const REMARKS_KEPT: Duration = Duration::from_secs(8 * 24 * 3600);
 /// Queries taken up in one round.
 const ROUND: usize = 500;
 
@@ -105,6 +109,9 @@ impl<S: Store> Sweeper<S> {
                 if let Err(error) = hub.forget_askings().await {
                     tracing::warn!(%error, "people who may ask again not forgotten");
                 }
+                if let Err(error) = hub.fold_remarks().await {
+                    tracing::warn!(%error, "remarks on replies not put together");
+                }
             }
         };
         let counting = async {
@@ -115,8 +122,16 @@ impl<S: Store> Sweeper<S> {
                 }
             }
         };
+        let pausing = async {
+            let mut tick = ticks(PAUSES_EVERY);
+            while shutdown.run_until_cancelled(tick.tick()).await.is_some() {
+                if let Err(error) = hub.read_pauses().await {
+                    tracing::warn!(%error, "not known whether pauses have changed");
+                }
+            }
+        };
         // Only between two rounds is the token looked at: a round holds transactions and is never cut off.
-        tokio::join!(asking, closing, ending, erasing, forgetting, counting);
+        tokio::join!(asking, closing, ending, erasing, forgetting, counting, pausing);
     }
 
     /// Makes reports final whose asked banks' reply topics have been read past the deadline.
@@ -244,6 +259,11 @@ impl<S: Store> Hub<S> {
         self.store.forget_askings(self.store.now().await?.before(interval)).await
     }
 
+    async fn fold_remarks(&self) -> Result<(), StoreError> {
+        let now = self.store.now().await?;
+        self.store.fold_remarks(Hour::of(now.before(REMARKS_KEPT)), Hour::of(now)).await
+    }
+
     /// Forgets refused grants of hours that are over for every clock: another server's may be a little behind.
     async fn forget_refusals(&self) -> Result<(), StoreError> {
         let hour = Hour::of(self.store.now().await?);
@@ -253,7 +273,8 @@ impl<S: Store> Hub<S> {
     /// Asks the banks of due pairs again, with the same request id.
     async fn ask_again(&self) -> Result<(), SweepError> {
         let now = self.store.now().await?;
-        for (reference, banks) in self.store.due_to_ask(now, ROUND).await? {
+        let paused: BTreeSet<BankId> = self.paused.get().keys().cloned().collect();
+        for (reference, banks) in self.store.due_to_ask(now, &paused, ROUND).await? {
             let mut tx = self.store.begin().await?;
             let Some(query) = tx.lock(&BTreeSet::from([reference.clone()])).await?.remove(&reference) else {
                 continue;

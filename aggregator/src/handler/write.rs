@@ -13,6 +13,7 @@ use schemas::wire::{self, QueryState, event_record};
 use super::Hub;
 use crate::domain::assembly::{self, Counted, Effect, Event};
 use crate::domain::audit;
+use crate::domain::figures::MISSED_AFTER;
 use crate::domain::hold::Held;
 use crate::domain::query::{Final, Query, State};
 use crate::domain::subject::SubjectMac;
@@ -36,9 +37,6 @@ pub(super) struct After {
     /// Reports that became final: state, and how long after the deadline.
     finalised: Vec<(QueryState, Duration)>,
 }
-
-/// A report that is final later than this after its deadline is counted as missed.
-const MISSED_AFTER: Duration = Duration::from_secs(60);
 
 impl<S: Store> Hub<S> {
     /// Applies `events` to a locked query and writes what comes out. `segment` is the reply's, when the event is one.

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::civil::Date;
+use plumbing::kafka::Position;
 use schemas::audit::Leaf;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, Nonce, Reference};
@@ -33,6 +34,7 @@ pub use self::log::{LogHead, LogLag, LogStore};
 pub use self::memory::{Clock, MemoryStore, SystemClock};
 pub use self::postgres::{DayKeyError, DayKeys, DaysError, PostgresStore, PostgresTx};
 use crate::domain::asking::Asking;
+use crate::domain::figures::{Figures, Remark};
 use crate::domain::query::Query;
 use crate::domain::refusals::{Hour, SubjectHour};
 use crate::domain::subject::SubjectMac;
@@ -206,6 +208,33 @@ pub struct OpenQueries {
     pub oldest: Option<UnixMillis>,
 }
 
+/// A bank that the operator has paused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when.
+    pub since: UnixMillis,
+    /// Why, in the operator's words.
+    pub reason: String,
+    /// Who did it: the name in their certificate.
+    pub by: String,
+}
+
+/// A reply that changed nothing that a person sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remarked {
+    /// Whose topic it is in.
+    pub bank: BankId,
+    /// Why it changed nothing.
+    pub remark: Remark,
+    /// Where it lies.
+    pub at: Position,
+    /// Its append time.
+    pub appended_at: UnixMillis,
+}
+
+/// Remarks by bank and kind.
+pub type Remarks = BTreeMap<BankId, BTreeMap<Remark, u64>>;
+
 /// What became of a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantUse {
@@ -253,10 +282,11 @@ pub trait Store: LogStore + Send + Sync + 'static {
     /// How many queries have not ended, and since when.
     fn open_queries(&self) -> impl Future<Output = StoreResult<OpenQueries>> + Send;
 
-    /// Open pairs whose `ask_again_at` is at or before `now`, grouped by query.
+    /// Open pairs whose `ask_again_at` is at or before `now`, grouped by query; those of `paused` banks stay due.
     fn due_to_ask(
         &self,
         now: UnixMillis,
+        paused: &BTreeSet<BankId>,
         max: usize,
     ) -> impl Future<Output = StoreResult<BTreeMap<Reference, BTreeSet<BankId>>>> + Send;
 
@@ -305,6 +335,29 @@ pub trait Store: LogStore + Send + Sync + 'static {
 
     /// Rows that wait or are leased, and rows that were put aside.
     fn outbox_depth(&self) -> impl Future<Output = StoreResult<(u64, u64)>> + Send;
+
+    /// Banks that are paused.
+    fn pauses(&self) -> impl Future<Output = StoreResult<BTreeMap<BankId, Pause>>> + Send;
+
+    /// Pauses a bank; `false` when it is paused already, which stays as it is.
+    fn pause(&self, bank: &BankId, pause: &Pause) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Ends a pause, and returns what it was.
+    fn resume(&self, bank: &BankId) -> impl Future<Output = StoreResult<Option<Pause>>> + Send;
+
+    /// Adds up the reports that became final at or after `since` and are still there, the newest first, until they have
+    /// `max_pairs` pairs.
+    fn figures(
+        &self,
+        since: UnixMillis,
+        max_pairs: usize,
+    ) -> impl Future<Output = StoreResult<Figures>> + Send;
+
+    /// Remarks on replies whose append time lies in the hour `since` or later.
+    fn remarks(&self, since: Hour) -> impl Future<Output = StoreResult<Remarks>> + Send;
+
+    /// Forgets remarks of hours before `kept`, and puts those of each hour before `over` together.
+    fn fold_remarks(&self, kept: Hour, over: Hour) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// The audit leaves of a query, in no order that means anything.
     fn leaves(&self, reference: &Reference) -> impl Future<Output = StoreResult<Vec<Leaf>>> + Send;
@@ -459,6 +512,10 @@ pub trait Tx: Send {
 
     /// Adds outbox rows.
     fn enqueue(&mut self, rows: Vec<OutboxRow>) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// Counts a reply that changed nothing, unless it lies before the stored progress of its partition: what is read again
+    /// counts once.
+    fn remark(&mut self, remarked: Remarked) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// Notes how far a partition has been read. Progress only grows.
     fn progress(

@@ -1,5 +1,6 @@
 //! A query comes in: once.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use aggregator::domain::subject::SubjectKey;
@@ -140,6 +141,7 @@ async fn a_record_that_is_read_again_asks_nobody_again() {
         subjects: SubjectKey::ephemeral(),
         first_line: Arc::new(FirstLine::new(None, config.limits.rate())),
         policy: InForce::new(config.policy.policy().expect("a policy")),
+        paused: InForce::new(BTreeMap::new()),
         window: config.window.window().expect("a window"),
         outbox: Arc::new(Notify::new()),
         topics: stand.topics.clone(),

@@ -1,4 +1,4 @@
-//! Certificates for mutual TLS between producer and hub. Their authority is made for one system, and its key is never
+//! Certificates for mutual TLS between the hub and those who ask it: producer, operator, auditor. Their authority is made for one system, and its key is never
 //! written down.
 
 use plumbing::http::MutualTls;
@@ -7,7 +7,7 @@ use schemas::ids::UpstreamId;
 
 use super::addresses::HUB_HOST;
 use super::secret_file::{self, WriteError};
-use super::settings::Files;
+use super::settings::{AUDITOR, Files, OPERATOR};
 
 /// Certificates cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,7 @@ pub(super) enum CertificateError {
 /// PEM texts.
 pub(super) struct Certificates {
     authority: String,
-    aggregator: Pair,
-    producer: Pair,
+    pairs: Vec<(&'static str, Pair)>,
 }
 
 struct Pair {
@@ -33,7 +32,7 @@ struct Pair {
 }
 
 impl Certificates {
-    /// The hub as this machine or its container, and the producer as its upstream.
+    /// The hub as this machine or its container, the producer as its upstream, the others as what they are.
     pub(super) fn make(upstream: &UpstreamId) -> Result<Self, CertificateError> {
         let mut authority = CertificateParams::new(Vec::new())?;
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -46,14 +45,18 @@ impl Certificates {
             Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
         };
         Ok(Self {
-            aggregator: pair(&["localhost", "127.0.0.1", HUB_HOST].map(str::to_owned))?,
-            producer: pair(&[format!("upstream-{upstream}")])?,
+            pairs: vec![
+                ("aggregator", pair(&["localhost", "127.0.0.1", HUB_HOST].map(str::to_owned))?),
+                ("producer", pair(&[format!("upstream-{upstream}")])?),
+                (OPERATOR, pair(&[OPERATOR.to_owned()])?),
+                (AUDITOR, pair(&[AUDITOR.to_owned()])?),
+            ],
             authority: authority.pem(),
         })
     }
 
     pub(super) fn write(&self, files: &Files<'_>) -> Result<(), CertificateError> {
-        for (name, pair) in [("aggregator", &self.aggregator), ("producer", &self.producer)] {
+        for (name, pair) in &self.pairs {
             let MutualTls { certificate_file, key_file, ca_file } = files.tls(name);
             secret_file::write(&certificate_file, &pair.certificate)?;
             secret_file::write(&key_file, &pair.key)?;

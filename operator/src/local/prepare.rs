@@ -59,9 +59,10 @@ impl Local {
         http_tls::Certificates::make(self.plan.upstream())
             .and_then(|made| made.write(&files))
             .map_err(cannot_create)?;
-        let operator = settings::operator(&self.plan, &self.stack, &self.addresses);
-        write(&self.plan.folder.join("operator.toml"), &operator)?;
-        write(&self.plan.folder.join("redrive.toml"), &settings::redrive(&self.plan, &self.stack))?;
+        let Self { plan, stack, addresses, .. } = self;
+        write(&files.settings(settings::OPERATOR), &settings::operator(plan, stack, addresses))?;
+        write(&files.settings(settings::AUDITOR), &settings::auditor(plan, stack, addresses))?;
+        write(&files.settings(settings::REDRIVE), &settings::redrive(plan, stack))?;
         let told =
             serde_json::to_string_pretty(&self.told()).map_err(|error| Exit::Software.because(error))?;
         write(&self.plan.folder.join(Told::FILE), &told)

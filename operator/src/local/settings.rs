@@ -203,8 +203,7 @@ impl Site<'_> {
     }
 
     fn tls(&self, name: &str) -> Value {
-        let MutualTls { certificate_file, key_file, ca_file } = self.files().tls(name);
-        json!({ "certificate_file": certificate_file, "key_file": key_file, "ca_file": ca_file })
+        tls(&self.files(), name)
     }
 
     fn postgres(&self, name: &str) -> Value {
@@ -216,8 +215,23 @@ impl Site<'_> {
     }
 }
 
-/// The operator's own settings, for `cardquery topics --config <folder>` and `cardquery doctor --config <folder>`.
+/// Names of those who ask the hub by `cardquery`: of their settings, their certificates, and what the hub calls them.
+pub(super) const OPERATOR: &str = "operator";
+pub(super) const AUDITOR: &str = "auditor";
+/// Of whoever puts dead letters back: settings and user.
+pub(super) const REDRIVE: &str = "redrive";
+
+/// The settings of `cardquery --config <folder>`: the broker's administrator and the hub's operator.
 pub(super) fn operator(plan: &Plan, stack: &Stack, addresses: &Addresses) -> String {
+    command(plan, stack, addresses, OPERATOR, "admin")
+}
+
+/// The settings of `cardquery --config <folder>/auditor.toml`: reads everywhere, and writes nowhere.
+pub(super) fn auditor(plan: &Plan, stack: &Stack, addresses: &Addresses) -> String {
+    command(plan, stack, addresses, AUDITOR, AUDITOR)
+}
+
+fn command(plan: &Plan, stack: &Stack, addresses: &Addresses, name: &str, user: &str) -> String {
     // The stack has one broker or three.
     let replicas = stack.brokers.split(',').count();
     let settings = [
@@ -226,9 +240,9 @@ pub(super) fn operator(plan: &Plan, stack: &Stack, addresses: &Addresses) -> Str
             "kafka",
             json!({
                 "brokers": stack.brokers,
-                "client_id": plan.topics().group("operator"),
-                "properties": stack.sasl("admin"),
-                "property_files": { "sasl.password": stack.password_file("admin") },
+                "client_id": plan.topics().group(name),
+                "properties": stack.sasl(user),
+                "property_files": { "sasl.password": stack.password_file(user) },
             }),
         ),
         ("cluster", json!({ "replication_factor": replicas, "min_insync_replicas": replicas.min(2) })),
@@ -236,11 +250,12 @@ pub(super) fn operator(plan: &Plan, stack: &Stack, addresses: &Addresses) -> Str
         ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
         ("users", json!({ "passwords_dir": stack.passwords })),
         ("services", services(plan, addresses)),
+        ("hub", json!({ "url": format!("https://{}", addresses.hub_name), "tls": tls(&Files(&plan.folder), name) })),
     ];
     render(settings.into_iter())
 }
 
-/// The settings of whoever puts dead letters back, for `cardquery dlq --config <folder>`.
+/// The settings of whoever puts dead letters back, for `cardquery dlq --config <folder>/redrive.toml`.
 pub(super) fn redrive(plan: &Plan, stack: &Stack) -> String {
     let settings = [
         ("prefix", json!(plan.prefix)),
@@ -248,9 +263,9 @@ pub(super) fn redrive(plan: &Plan, stack: &Stack) -> String {
             "kafka",
             json!({
                 "brokers": stack.brokers,
-                "client_id": plan.topics().group("redrive"),
-                "properties": stack.sasl("redrive"),
-                "property_files": { "sasl.password": stack.password_file("redrive") },
+                "client_id": plan.topics().group(REDRIVE),
+                "properties": stack.sasl(REDRIVE),
+                "property_files": { "sasl.password": stack.password_file(REDRIVE) },
             }),
         ),
     ];
@@ -270,6 +285,11 @@ fn services(plan: &Plan, addresses: &Addresses) -> Value {
         }
     }
     json!({ "aggregator": aggregator, "notifier": notifier, "producer": producer })
+}
+
+fn tls(files: &Files<'_>, name: &str) -> Value {
+    let MutualTls { certificate_file, key_file, ca_file } = files.tls(name);
+    json!({ "certificate_file": certificate_file, "key_file": key_file, "ca_file": ca_file })
 }
 
 fn roots() -> Vec<String> {

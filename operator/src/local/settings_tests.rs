@@ -121,3 +121,24 @@ fn the_operators_settings_ask_for_as_many_replicas_as_there_are_brokers_and_for_
         assert_eq!((services.aggregator.len(), services.notifier.len(), services.producer.len()), (1, 1, 1));
     }
 }
+
+#[test]
+fn operator_and_auditor_are_each_who_they_are_to_the_brokers_and_to_the_hub() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (plan, stack) = (plan(), stack());
+    let addresses = Addresses::here(&plan).expect("ports");
+    for (text, name, user) in [
+        (operator(&plan, &stack, &addresses), "operator", "admin"),
+        (auditor(&plan, &stack, &addresses), "auditor", "auditor"),
+    ] {
+        let path = folder.path().join(format!("{name}.toml"));
+        std::fs::write(&path, text).expect("written");
+        let (config, _) = crate::config::Config::load_with_estate(Some(&path)).expect("settings");
+        assert_eq!(config.kafka.properties["sasl.username"], user);
+        assert_eq!(config.kafka.client_id, format!("cardquery.{name}"));
+        let hub = config.hub.expect("a way to the hub");
+        assert_eq!(hub.url, format!("https://{}", addresses.hub));
+        let certificate = hub.tls.expect("certificates").certificate_file;
+        assert_eq!(certificate, Path::new(&format!("/stack/run/keys/{name}.http.pem")));
+    }
+}

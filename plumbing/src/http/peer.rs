@@ -29,6 +29,14 @@ impl Peer {
     pub fn is(&self, name: &str) -> bool {
         match self {
             Self::Local(_) => true,
+            Self::Certified { .. } => self.is_certified_as(name),
+        }
+    }
+
+    /// Whether this peer has shown a certificate with the DNS name `name`. A local peer has shown none.
+    pub fn is_certified_as(&self, name: &str) -> bool {
+        match self {
+            Self::Local(_) => false,
             Self::Certified { certificate, .. } => {
                 let Ok(name) = ServerName::try_from(name) else { return false };
                 EndEntityCert::try_from(certificate)

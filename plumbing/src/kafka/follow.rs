@@ -73,7 +73,37 @@ pub(super) fn follow_again(
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
+    start(kafka, topics, From::Beginning, each, shutdown, Until::Shutdown)
+}
+
+/// Where a tap begins in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapFrom {
+    /// At the first record that is there.
+    Beginning,
+    /// At the last so many offsets, which may hold fewer records.
+    Last(u32),
+    /// At the next record to come.
+    End,
+}
+
+/// Looks at all partitions of `topics` and hands records to `each`: those that are there at the call, and those that come
+/// until `shutdown` if `goes_on`.
+pub fn tap(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    from: TapFrom,
+    each: impl FnMut(Record) + Send + 'static,
+    goes_on: bool,
+    shutdown: CancellationToken,
+) -> Result<Follower, KafkaError> {
+    let from = match from {
+        TapFrom::Beginning => From::Beginning,
+        TapFrom::Last(n) => From::Last(n),
+        TapFrom::End => From::Last(0),
+    };
+    let until = if goes_on { Until::Shutdown } else { Until::End };
+    start(kafka, topics, from, always_on(each), shutdown, until)
 }
 
 /// Reads all partitions of `topics` from their beginning to the end offsets found at the call. A
@@ -83,7 +113,7 @@ pub async fn read_to_end(
     topics: &[String],
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, topics.to_vec(), BTreeMap::new(), each).await
+    read(kafka, topics.to_vec(), From::Beginning, each).await
 }
 
 /// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
@@ -94,13 +124,13 @@ pub async fn read_from(
     from: BTreeMap<i32, i64>,
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, vec![topic], from, each).await
+    read(kafka, vec![topic], From::Offsets(from), each).await
 }
 
 async fn read(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: BTreeMap<i32, i64>,
+    from: From,
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
     let shutdown = CancellationToken::new();
@@ -171,10 +201,31 @@ enum Until {
     Shutdown,
 }
 
+/// Where reading begins.
+enum From {
+    Beginning,
+    Last(u32),
+    /// By partition; one without an offset, or with one that it does not hold, at its beginning.
+    Offsets(BTreeMap<i32, i64>),
+}
+
+impl From {
+    /// The offset in a partition that holds `low..end`.
+    fn offset(&self, partition: i32, low: i64, end: i64) -> i64 {
+        match self {
+            Self::Beginning => low,
+            Self::Last(n) => low.max(end - i64::from(*n)),
+            Self::Offsets(offsets) => {
+                offsets.get(&partition).copied().filter(|offset| (low..=end).contains(offset)).unwrap_or(low)
+            }
+        }
+    }
+}
+
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: BTreeMap<i32, i64>,
+    from: From,
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
@@ -246,7 +297,7 @@ impl Reader {
     fn run(
         &mut self,
         topics: &[String],
-        from: &BTreeMap<i32, i64>,
+        from: &From,
         mut each: impl FnMut(Record) -> Next,
     ) -> Result<(), KafkaError> {
         self.assign(topics, from)?;
@@ -292,7 +343,7 @@ impl Reader {
             match each(record) {
                 Next::On => self.read(&position.topic, position.partition, position.offset + 1),
                 // Whoever was told that this reader has caught up was told the truth then.
-                Next::FromBeginning => self.assign(topics, &BTreeMap::new())?,
+                Next::FromBeginning => self.assign(topics, &From::Beginning)?,
             }
         }
         if self.until == Until::End {
@@ -301,20 +352,18 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&mut self, topics: &[String], from: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+    fn assign(&mut self, topics: &[String], from: &From) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                let held = from.get(&partition.id).copied().filter(|offset| (low..=end).contains(offset));
-                list.add_partition_offset(
-                    topic,
-                    partition.id,
-                    held.map_or(Offset::Beginning, Offset::Offset),
-                )
-                .map_err(|error| KafkaError::sorted(topic, &error))?;
-                if held.unwrap_or(low) < end {
+                let first = from.offset(partition.id, low, end);
+                // By name, so that what retention takes away meanwhile is no hole.
+                let at = if first == low { Offset::Beginning } else { Offset::Offset(first) };
+                list.add_partition_offset(topic, partition.id, at)
+                    .map_err(|error| KafkaError::sorted(topic, &error))?;
+                if first < end {
                     self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, end);
                 }
             }

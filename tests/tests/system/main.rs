@@ -11,6 +11,7 @@ mod poison;
 mod redis;
 mod replaying;
 mod scope;
+mod watching;
 mod withdrawing;
 
 use std::collections::BTreeMap;

@@ -9,24 +9,38 @@ use schemas::openapi::{problems, published, text};
 use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
+use crate::edge::operations;
+
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "cardquery aggregator",
-        description = "For producers: the status of their upstream's queries, and reports. Every refusal is a problem \
-                       document (RFC 9457): branch on `code`. What does not exist and what belongs to somebody else are \
-                       refused alike.",
+        description = "For producers: the status of their upstream's queries, and reports. For the operator: what the hub \
+                       knows of queries and banks. Every refusal is a problem document (RFC 9457): branch on `code`. What \
+                       does not exist and what belongs to somebody else are refused alike.",
     ),
-    paths(super::status, super::report),
+    paths(
+        super::status,
+        super::report,
+        operations::banks,
+        operations::pause,
+        operations::resume,
+        operations::overview,
+        operations::query,
+    ),
     components(schemas(Problem, QueryStatus)),
-    tags((name = "queries", description = "What producers forward for a wallet.")),
+    tags(
+        (name = "queries", description = "What producers forward for a wallet."),
+        (name = "operations", description = "What `cardquery` asks. To anybody but the operator these addresses do not \
+                                             exist."),
+    ),
 )]
 struct Interface;
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    let certificate = "A client certificate of the authority in `http.tls.ca_file` whose name is `upstream-<id>`: it opens the \
-         queries of that upstream. Without `http.tls` the service listens on a loopback address only and believes the \
-         path.";
+    let certificate = "A client certificate of the authority in `tls.ca_file` whose name is `upstream-<id>`: it opens the queries of \
+         that upstream; or `operator`: it opens the operations. Without `tls` the service listens on a loopback address \
+         only, believes the path, and has no operations.";
     text(&published(Interface::openapi(), certificate))
 });
 
@@ -38,7 +52,7 @@ pub fn document() -> &'static str {
 /// Which query.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Path)]
-pub(super) struct QueryPath {
+pub(in crate::edge) struct QueryPath {
     /// Party id of the upstream.
     #[param(pattern = "^[a-z0-9]{2,16}$")]
     #[allow(dead_code)]
@@ -55,6 +69,32 @@ pub(super) struct StatusProblems;
 impl IntoResponses for StatusProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[Code::QUERY_NOT_FOUND, Code::RATE_LIMITED, Code::INTERNAL])
+    }
+}
+
+/// What a question of the operator can be refused with.
+pub(in crate::edge) struct OperationProblems;
+
+impl IntoResponses for OperationProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[Code::ROUTE_UNKNOWN, Code::QUERY_NOT_FOUND, Code::INTERNAL])
+    }
+}
+
+/// What a question of the operator about banks can be refused with.
+pub(in crate::edge) struct BankProblems;
+
+impl IntoResponses for BankProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            Code::ROUTE_UNKNOWN,
+            Code::MALFORMED_JSON,
+            Code::UNSUPPORTED_MEDIA_TYPE,
+            Code::BODY_TOO_LARGE,
+            Code::FIELD_INVALID,
+            Code::BANK_UNKNOWN,
+            Code::INTERNAL,
+        ])
     }
 }
 
@@ -104,6 +144,8 @@ mod tests {
         );
         let document: Value = serde_json::from_str(document()).expect("JSON");
         let paths: Vec<_> = document["paths"].as_object().expect("paths").keys().collect();
-        assert_eq!(paths, [super::super::QUERY, super::super::REPORT]);
+        let served: Vec<&str> =
+            operations::ADDRESSES.into_iter().chain([super::super::QUERY, super::super::REPORT]).collect();
+        assert_eq!(paths, served);
     }
 }

@@ -6,6 +6,7 @@ mod holding;
 mod logging;
 mod own_writes;
 mod racing;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -98,6 +99,9 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         logging::adopts_what_was_published(&fresh().await).await?;
         logging::has_a_receipt_once(&fresh().await).await?;
         logging::finds_the_segments_of_a_report(&fresh().await).await?;
+        watching::a_bank_is_paused_once_until_it_is_resumed(&fresh().await).await?;
+        watching::remarks_count_each_record_once_and_by_the_hour(&fresh().await).await?;
+        watching::figures_are_of_the_newest_reports_that_are_there(&fresh().await).await?;
         racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
         racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;
         racing::of_two_last_replies_one_makes_the_report(&fresh().await).await?;
@@ -290,12 +294,16 @@ async fn only_due_pairs_are_asked<S: Store>(store: &S) -> StoreResult<()> {
     tx.register(&new(&query, 1)).await?;
     tx.commit().await?;
     let expected = BTreeMap::from([(query.reference.clone(), BTreeSet::from([bank("due")]))]);
-    assert_eq!(store.due_to_ask(now, 9).await?, expected);
-    assert!(store.due_to_ask(UnixMillis(now.0 - 1), 9).await?.is_empty());
+    let nobody = BTreeSet::new();
+    assert_eq!(store.due_to_ask(now, &nobody, 9).await?, expected);
+    let (paused, other) = (BTreeSet::from([bank("due")]), BTreeSet::from([bank("later")]));
+    assert!(store.due_to_ask(now, &paused, 9).await?.is_empty(), "a paused bank's pair stays due");
+    assert_eq!(store.due_to_ask(now, &other, 9).await?, expected);
+    assert!(store.due_to_ask(UnixMillis(now.0 - 1), &nobody, 9).await?.is_empty());
     let mut tx = store.begin().await?;
     tx.save(&Query { state: State::Withdrawn { at: now, banks: 3 }, ..query }).await?;
     tx.commit().await?;
-    assert!(store.due_to_ask(now, 9).await?.is_empty(), "an ended query asks nobody");
+    assert!(store.due_to_ask(now, &nobody, 9).await?.is_empty(), "an ended query asks nobody");
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 
 mod log;
 
+use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use jiff::civil::Date;
+use plumbing::kafka::Position;
 use schemas::audit::Leaf;
 use schemas::ids::{BankId, Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
@@ -20,13 +22,15 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::log::Log;
 use super::{
-    ErasedDay, GrantUse, LeasedRow, NewQuery, OpenQueries, OutboxRow, Plan, Progress, Registered,
-    ReportContent, SealedContact, Store, StoreResult, Tx,
+    ErasedDay, GrantUse, LeasedRow, NewQuery, OpenQueries, OutboxRow, Pause, Plan, Progress, Registered,
+    Remarked, Remarks, ReportContent, SealedContact, Store, StoreResult, Tx,
 };
 use crate::domain::asking::Asking;
-use crate::domain::query::{Query, State};
+use crate::domain::figures::{Figures, Remark};
+use crate::domain::query::{Final, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
 use crate::domain::subject::SubjectMac;
+use crate::domain::window::Times;
 
 /// Where the store in memory takes the time from.
 pub trait Clock: Send + Sync + 'static {
@@ -67,6 +71,8 @@ struct Tables {
     parked: HashMap<u64, (OutboxRow, String)>,
     next_row: u64,
     progress: BTreeMap<(String, i32), Progress>,
+    pauses: BTreeMap<BankId, Pause>,
+    remarks: BTreeMap<(Hour, BankId, Remark), u64>,
     leaves: BTreeMap<MessageId, Leaf>,
     log: Log,
     erased_through: Option<Date>,
@@ -192,6 +198,7 @@ impl Store for MemoryStore {
     async fn due_to_ask(
         &self,
         now: UnixMillis,
+        paused: &BTreeSet<BankId>,
         max: usize,
     ) -> StoreResult<BTreeMap<Reference, BTreeSet<BankId>>> {
         let tables = self.tables.lock().await;
@@ -200,7 +207,8 @@ impl Store for MemoryStore {
         let pairs =
             open.filter_map(|(reference, row)| Some((reference, &row.query.state.collecting()?.pairs)));
         for (reference, pairs) in pairs {
-            for (bank, _) in pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now)) {
+            let due_now = pairs.iter().filter(|(_, pair)| pair.ask_again_at.is_some_and(|at| at <= now));
+            for (bank, _) in due_now.filter(|(bank, _)| !paused.contains(*bank)) {
                 due.entry(reference.clone()).or_default().insert(bank.clone());
             }
             if due.len() >= max {
@@ -300,6 +308,57 @@ impl Store for MemoryStore {
     async fn outbox_depth(&self) -> StoreResult<(u64, u64)> {
         let tables = self.tables.lock().await;
         Ok((tables.outbox.len() as u64, tables.parked.len() as u64))
+    }
+
+    async fn pauses(&self) -> StoreResult<BTreeMap<BankId, Pause>> {
+        Ok(self.tables.lock().await.pauses.clone())
+    }
+
+    async fn pause(&self, bank: &BankId, pause: &Pause) -> StoreResult<bool> {
+        match self.tables.lock().await.pauses.entry(bank.clone()) {
+            Entry::Occupied(_) => Ok(false),
+            Entry::Vacant(free) => {
+                free.insert(pause.clone());
+                Ok(true)
+            }
+        }
+    }
+
+    async fn resume(&self, bank: &BankId) -> StoreResult<Option<Pause>> {
+        Ok(self.tables.lock().await.pauses.remove(bank))
+    }
+
+    async fn figures(&self, since: UnixMillis, max_pairs: usize) -> StoreResult<Figures> {
+        let tables = self.tables.lock().await;
+        let reports = tables.queries.values().map(|row| &row.query);
+        let mut reports: Vec<(&Times, &Final)> =
+            reports.filter_map(|query| Some((&query.times, query.state.report()?))).collect();
+        reports.retain(|(_, report)| report.finalised_at >= since);
+        reports.sort_by_key(|(_, report)| Reverse(report.finalised_at));
+        let mut figures = Figures::default();
+        for (times, report) in reports {
+            if figures.pairs >= max_pairs {
+                figures.cut = true;
+                break;
+            }
+            figures.add(times, report);
+        }
+        Ok(figures)
+    }
+
+    async fn remarks(&self, since: Hour) -> StoreResult<Remarks> {
+        let mut remarks = Remarks::new();
+        for ((hour, bank, remark), n) in &self.tables.lock().await.remarks {
+            if *hour >= since {
+                *remarks.entry(bank.clone()).or_default().entry(*remark).or_default() += n;
+            }
+        }
+        Ok(remarks)
+    }
+
+    async fn fold_remarks(&self, kept: Hour, _: Hour) -> StoreResult<()> {
+        self.tables.lock().await.remarks.retain(|(hour, ..), _| *hour >= kept);
+        Ok(())
     }
 
     async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {
@@ -619,6 +678,17 @@ impl Tx for MemoryTx {
             self.tables.next_row += 1;
             let leasable = Leasable { row, leased_until: UnixMillis(0) };
             self.put(|tables| &mut tables.outbox, id, Some(leasable));
+        }
+        Ok(())
+    }
+
+    async fn remark(&mut self, remarked: Remarked) -> StoreResult<()> {
+        let Position { topic, partition, offset } = remarked.at;
+        let read = self.tables.progress.get(&(topic.to_string(), partition));
+        if read.is_none_or(|read| read.next_offset <= offset) {
+            let key = (Hour::of(remarked.appended_at), remarked.bank, remarked.remark);
+            let n = self.tables.remarks.get(&key).copied().unwrap_or_default();
+            self.put(|tables| &mut tables.remarks, key, Some(n + 1));
         }
         Ok(())
     }

@@ -7,6 +7,7 @@
 //! | `flush.rs` | writes in bulk |
 //! | `outbox.rs` | leases messages |
 //! | `refusals.rs` | counts refused grants |
+//! | `watching.rs` | paused banks, replies that changed nothing, the figures of the last reports |
 //! | `askings.rs` | counts how often people ask |
 //! | `days.rs`, `day_keys.rs` | the partitions of content, and the keys it is wrapped under |
 //! | `erase.rs` | what becomes of a day at its end |
@@ -31,6 +32,7 @@ mod refusals;
 mod state;
 mod tx;
 mod types;
+mod watching;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -55,9 +57,10 @@ use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
 use super::{
-    Clock, ErasedDay, LeasedRow, OpenQueries, Progress, ReportContent, SealedContact, Store, StoreError,
-    StoreResult,
+    Clock, ErasedDay, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact, Store,
+    StoreError, StoreResult,
 };
+use crate::domain::figures::Figures;
 use crate::domain::query::Query;
 use crate::domain::refusals::Hour;
 
@@ -78,12 +81,12 @@ const DUE_TO_ASK: &str = "
         SELECT upstream, query_id
         FROM (
             SELECT upstream, query_id, ask_again_at FROM pair
-            WHERE ask_again_at <= $1 ORDER BY ask_again_at LIMIT $2 * $3
+            WHERE ask_again_at <= $1 AND bank <> ALL($4) ORDER BY ask_again_at LIMIT $2 * $3
         ) AS oldest
         GROUP BY upstream, query_id ORDER BY min(ask_again_at) LIMIT $2
     ) AS due
     JOIN pair USING (upstream, query_id)
-    WHERE pair.ask_again_at <= $1";
+    WHERE pair.ask_again_at <= $1 AND pair.bank <> ALL($4)";
 
 // Each part is answered from its partial index, however many queries have ended.
 const OPEN_QUERIES: &str = "
@@ -212,12 +215,14 @@ impl Store for PostgresStore {
     async fn due_to_ask(
         &self,
         now: UnixMillis,
+        paused: &BTreeSet<BankId>,
         max: usize,
     ) -> StoreResult<BTreeMap<Reference, BTreeSet<BankId>>> {
         let rows = sqlx::query(DUE_TO_ASK)
             .bind(Stamp(now))
             .bind(count(max))
             .bind(PAIRS_PER_QUERY)
+            .bind(paused.iter().map(BankId::as_str).collect::<Vec<_>>())
             .fetch_all(&self.pool)
             .await?;
         let mut due: BTreeMap<Reference, BTreeSet<BankId>> = BTreeMap::new();
@@ -307,6 +312,30 @@ impl Store for PostgresStore {
 
     async fn outbox_depth(&self) -> StoreResult<(u64, u64)> {
         outbox::depth(&self.pool).await
+    }
+
+    async fn pauses(&self) -> StoreResult<BTreeMap<BankId, Pause>> {
+        watching::pauses(&self.pool).await
+    }
+
+    async fn pause(&self, bank: &BankId, pause: &Pause) -> StoreResult<bool> {
+        watching::pause(&self.pool, bank, pause).await
+    }
+
+    async fn resume(&self, bank: &BankId) -> StoreResult<Option<Pause>> {
+        watching::resume(&self.pool, bank).await
+    }
+
+    async fn figures(&self, since: UnixMillis, max_pairs: usize) -> StoreResult<Figures> {
+        watching::figures(&self.pool, since, max_pairs).await
+    }
+
+    async fn remarks(&self, since: Hour) -> StoreResult<Remarks> {
+        watching::remarks(&self.pool, since).await
+    }
+
+    async fn fold_remarks(&self, kept: Hour, over: Hour) -> StoreResult<()> {
+        watching::fold_remarks(&self.pool, kept, over).await
     }
 
     async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {

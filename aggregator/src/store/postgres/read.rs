@@ -24,6 +24,8 @@ macro_rules! query_columns {
     };
 }
 
+pub(super) use query_columns;
+
 macro_rules! pair_columns {
     () => {
         "pair.bank, pair.statement_sha256, pair.attempts, pair.ask_again_at, pair.closed_outcome,
@@ -154,7 +156,7 @@ fn whole(rows: &[PgRow]) -> StoreResult<Vec<Query>> {
     Ok(queries)
 }
 
-fn query(row: &PgRow, reference: Reference, pairs: BTreeMap<BankId, Pair>) -> StoreResult<Found> {
+pub(super) fn query(row: &PgRow, reference: Reference, pairs: BTreeMap<BankId, Pair>) -> StoreResult<Found> {
     let Stamp(accepted_at) = row.try_get("accepted_at")?;
     let Stamp(reply_by) = row.try_get("reply_by")?;
     let Stamp(deadline_at) = row.try_get("deadline_at")?;

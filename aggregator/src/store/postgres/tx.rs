@@ -9,7 +9,7 @@
 //! | `use_grant`, `refuse` | insert at once: what they meet is the answer | |
 //! | `refused` | reads | |
 //! | `segments` | reads what was not kept in this transaction | |
-//! | `enqueue`, `leaf`, `progress` | none | all writes |
+//! | `enqueue`, `leaf`, `remark`, `progress` | none | all writes |
 //!
 //! Reads see the writes before them: a second registration of an id, a second use of a nonce and a lock after a save are
 //! answered from here.
@@ -34,14 +34,15 @@ use super::error::Unreadable;
 use super::flush::WrapKeys;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
-use super::{Time, WATERMARK, askings, flush, read, refusals};
+use super::{Time, WATERMARK, askings, flush, read, refusals, watching};
 use crate::domain::asking::Asking;
 use crate::domain::query::Query;
 use crate::domain::refusals::SubjectHour;
 use crate::domain::subject::SubjectMac;
 use crate::metric_names;
 use crate::store::{
-    GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, SealedContact, StoreError, StoreResult, Tx,
+    GrantUse, NewQuery, OutboxRow, Plan, Progress, Registered, Remarked, SealedContact, StoreError,
+    StoreResult, Tx,
 };
 
 /// Takes the row, whether it is there or not; a plain `DO NOTHING` would not lock one that is.
@@ -111,6 +112,7 @@ pub(super) struct Writes {
     pub(super) contacts: BTreeMap<Reference, (Date, SealedContact)>,
     pub(super) outbox: Vec<OutboxRow>,
     pub(super) leaves: BTreeMap<MessageId, Leaf>,
+    pub(super) remarks: Vec<Remarked>,
     pub(super) progress: BTreeMap<(String, i32), Progress>,
 }
 
@@ -477,6 +479,11 @@ impl Tx for PostgresTx {
         Ok(())
     }
 
+    async fn remark(&mut self, remarked: Remarked) -> StoreResult<()> {
+        self.writes.remarks.push(remarked);
+        Ok(())
+    }
+
     async fn progress(&mut self, topic: &str, partition: i32, progress: Progress) -> StoreResult<()> {
         let known = self.writes.progress.entry((topic.to_owned(), partition)).or_insert(progress);
         if known.next_offset < progress.next_offset {
@@ -498,6 +505,7 @@ impl Tx for PostgresTx {
         let gone = flush::content(connection, &self.writes, &keys).await?;
         flush::outbox(connection, &self.writes.outbox).await?;
         flush::leaves(connection, &self.writes.leaves).await?;
+        watching::remarks_of_new_records(connection, &self.writes.remarks).await?;
         flush::progress(connection, &self.writes.progress).await?;
         self.transaction.commit().await?;
         if gone > 0 {
