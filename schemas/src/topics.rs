@@ -240,6 +240,11 @@ impl Topics {
         self.shared(Family::Registry)
     }
 
+    /// The audit topic.
+    pub fn audit(&self) -> String {
+        self.shared(Family::Audit)
+    }
+
     /// The dead-letter topic for records of `topic`, if its family has one.
     pub fn dead_letter(&self, topic: &str) -> Option<String> {
         match self.owner(topic)? {
