@@ -4,6 +4,7 @@
 //! are assigned once. [`read_to_end`] is the same reader that ends when it has caught up.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_denied, is_unknown_topic};
 use super::logs;
-use super::record::Record;
+use super::record::{Position, Record};
 use super::signs::{Pulse, Reach};
 use super::watermarks;
 use crate::health::Health;
@@ -73,7 +74,7 @@ pub(super) fn follow_again(
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    start(kafka, topics, BTreeMap::new(), each, shutdown, Until::Shutdown)
+    start(kafka, topics, Where::Beginning, each, shutdown, Until::Shutdown)
 }
 
 /// Reads all partitions of `topics` from their beginning to the end offsets found at the call. A
@@ -83,7 +84,7 @@ pub async fn read_to_end(
     topics: &[String],
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, topics.to_vec(), BTreeMap::new(), each).await
+    read(kafka, topics.to_vec(), Where::Beginning, always_on(each)).await
 }
 
 /// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
@@ -94,19 +95,38 @@ pub async fn read_from(
     from: BTreeMap<i32, i64>,
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, vec![topic], from, each).await
+    read(kafka, vec![topic], Where::From(from), always_on(each)).await
+}
+
+/// Reads these offsets of `topic` and no others. What a partition does not hold any more, or not yet, is passed over.
+pub async fn read_ranges(
+    kafka: &KafkaConfig,
+    topic: String,
+    ranges: BTreeMap<i32, Range<i64>>,
+    mut each: impl FnMut(Record) + Send + 'static,
+) -> Result<(), KafkaError> {
+    let wanted = ranges.clone();
+    let each = move |record: Record| {
+        // The client has fetched more when the last one is there.
+        let Position { partition, offset, .. } = record.position;
+        if wanted.get(&partition).is_some_and(|range| range.contains(&offset)) {
+            each(record);
+        }
+        Next::On
+    };
+    read(kafka, vec![topic], Where::Within(ranges), each).await
 }
 
 async fn read(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: BTreeMap<i32, i64>,
-    each: impl FnMut(Record) + Send + 'static,
+    from: Where,
+    each: impl FnMut(Record) -> Next + Send + 'static,
 ) -> Result<(), KafkaError> {
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
-    start(kafka, topics, from, always_on(each), shutdown, Until::End)?.stopped().await
+    start(kafka, topics, from, each, shutdown, Until::End)?.stopped().await
 }
 
 fn always_on(mut each: impl FnMut(Record) + Send + 'static) -> impl FnMut(Record) -> Next + Send + 'static {
@@ -171,10 +191,38 @@ enum Until {
     Shutdown,
 }
 
+/// What is read of each partition.
+enum Where {
+    /// Everything.
+    Beginning,
+    /// From an offset on; everything of a partition that has none here.
+    From(BTreeMap<i32, i64>),
+    /// These offsets; nothing of a partition that has none here.
+    Within(BTreeMap<i32, Range<i64>>),
+}
+
+impl Where {
+    /// What to read of a partition that holds `low..end`: from where, and to which end.
+    fn of(&self, partition: i32, low: i64, end: i64) -> Option<Range<i64>> {
+        match self {
+            Self::Beginning => Some(low..end),
+            Self::From(from) => {
+                let from = from.get(&partition).copied().filter(|offset| (low..=end).contains(offset));
+                Some(from.unwrap_or(low)..end)
+            }
+            Self::Within(ranges) => {
+                let wanted = ranges.get(&partition)?;
+                let range = wanted.start.max(low)..wanted.end.min(end);
+                (!range.is_empty()).then_some(range)
+            }
+        }
+    }
+}
+
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: BTreeMap<i32, i64>,
+    from: Where,
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
@@ -246,7 +294,7 @@ impl Reader {
     fn run(
         &mut self,
         topics: &[String],
-        from: &BTreeMap<i32, i64>,
+        from: &Where,
         mut each: impl FnMut(Record) -> Next,
     ) -> Result<(), KafkaError> {
         self.assign(topics, from)?;
@@ -292,7 +340,7 @@ impl Reader {
             match each(record) {
                 Next::On => self.read(&position.topic, position.partition, position.offset + 1),
                 // Whoever was told that this reader has caught up was told the truth then.
-                Next::FromBeginning => self.assign(topics, &BTreeMap::new())?,
+                Next::FromBeginning => self.assign(topics, &Where::Beginning)?,
             }
         }
         if self.until == Until::End {
@@ -301,21 +349,19 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&mut self, topics: &[String], from: &BTreeMap<i32, i64>) -> Result<(), KafkaError> {
+    fn assign(&mut self, topics: &[String], from: &Where) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                let held = from.get(&partition.id).copied().filter(|offset| (low..=end).contains(offset));
-                list.add_partition_offset(
-                    topic,
-                    partition.id,
-                    held.map_or(Offset::Beginning, Offset::Offset),
-                )
-                .map_err(|error| KafkaError::sorted(topic, &error))?;
-                if held.unwrap_or(low) < end {
-                    self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, end);
+                let Some(range) = from.of(partition.id, low, end) else { continue };
+                // The first record may go before it is fetched.
+                let first = if range.start > low { Offset::Offset(range.start) } else { Offset::Beginning };
+                list.add_partition_offset(topic, partition.id, first)
+                    .map_err(|error| KafkaError::sorted(topic, &error))?;
+                if !range.is_empty() {
+                    self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, range.end);
                 }
             }
             self.names.insert(name);
