@@ -2,6 +2,7 @@
 //!
 //! | to find | look in |
 //! |---|---|
+//! | the audit log, copied, verified and proved from | [`audit`] |
 //! | one query through the whole system, in one process | [`demo`] |
 //! | the whole system on real servers, one process per service and bank | [`local`] |
 //! | a query to a running system, followed to the opened report and the SMS | [`submit`] |
@@ -12,6 +13,7 @@
 //! | asking the hub | [`hub`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
+pub mod audit;
 pub mod config;
 pub mod demo;
 pub mod hub;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{demo, local, registry, render, submit, topics};
+use cardquery::{audit, demo, local, registry, render, submit, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -17,6 +17,8 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Copies the audit log, verifies it, and proves single entries of it.
+    Audit(audit::options::Options),
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
@@ -40,6 +42,7 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     // What a command prints tells what its caller wants to know; RUST_LOG shows the rest.
     telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
+        Command::Audit(options) => return audit::run(options).await,
         Command::Demo(options) => demo::run(&options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,
