@@ -15,9 +15,13 @@ use crate::ids::{BankId, Digest, KeyId, MessageId, Nonce, QueryId, Reference};
 use crate::time::UnixMillis;
 use crate::wire;
 
+use super::proof::Proof;
+
 /// The form of every leaf. Never change it: leaves are evidence for years.
 const FORM: &str = "audit-leaf/v1";
 const RECEIPT: &str = "receipt";
+/// Proofs of this many banks fit into a leaf, and a leaf into a record. Never change it: which leaf a bank is in names it.
+const BANKS_PER_LEAF: usize = 64;
 
 /// One leaf.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,6 +98,8 @@ pub enum Change {
     },
     /// The report became final.
     Final(Final),
+    /// What the banks of a final report signed: beside its `Final`, and in as many leaves as it takes. Never empty.
+    Replies(BTreeMap<BankId, Proof>),
     /// The report was shown.
     Viewed {
         /// Nonce of the grant.
@@ -258,6 +264,18 @@ impl Leaf {
         }
     }
 
+    /// The leaves for what the banks of a final report signed.
+    pub fn replies(reference: &Reference, proofs: BTreeMap<BankId, Proof>) -> Vec<Self> {
+        let mut left = proofs;
+        let mut leaves = Vec::new();
+        while !left.is_empty() {
+            let rest = left.keys().nth(BANKS_PER_LEAF).cloned().map(|bank| left.split_off(&bank));
+            leaves.push(Self::Query(reference.clone(), Change::Replies(left)));
+            left = rest.unwrap_or_default();
+        }
+        leaves
+    }
+
     /// The query that it is about.
     pub fn reference(&self) -> Option<&Reference> {
         match self {
@@ -279,6 +297,7 @@ impl Change {
             Self::Risk { .. } => "risk",
             Self::Rejected { .. } => "rejected",
             Self::Final(_) => "final",
+            Self::Replies(_) => "replies",
             Self::Viewed { .. } => "viewed",
             Self::GrantRefused { .. } => "grant-refused",
             Self::Withdrawn { .. } => "withdrawn",
@@ -292,6 +311,9 @@ impl Change {
         match self {
             Self::ReleaseRefused { record, .. } | Self::Risk { record, .. } => {
                 format!("{kind}/{}/{}", record.partition, record.offset)
+            }
+            Self::Replies(banks) => {
+                banks.keys().next().map_or_else(|| kind.to_owned(), |first| format!("{kind}/{first}"))
             }
             Self::Viewed { nonce, .. } => format!("{kind}/{nonce}"),
             Self::GrantRefused { grant, .. } => format!("{kind}/{grant}"),
@@ -339,6 +361,9 @@ impl Change {
                 record.encode(fields.bytes(&content_digest.0)).time(*accepted_at).text(code)
             }
             Self::Final(report) => report.encode(fields),
+            Self::Replies(banks) => {
+                banks.iter().fold(fields, |fields, (bank, proof)| proof.push(fields.text(bank.as_str())))
+            }
             Self::Viewed { nonce, grant, at } => fields.bytes(&nonce.0).bytes(&grant.0).time(*at),
             Self::GrantRefused { grant, code, at } => fields.bytes(&grant.0).text(code).time(*at),
             Self::Erased { erase_on, at } => fields.text(&erase_on.to_string()).time(*at),
@@ -495,6 +520,11 @@ fn decode(fields: &mut fields::Reader<'_>) -> Option<Leaf> {
             code: fields.owned()?,
         },
         "final" => Change::Final(Final::decode(fields)?),
+        "replies" => {
+            let banks: BTreeMap<_, _> =
+                fields.rest(|fields| Some((fields.parse()?, Proof::read(fields)?)))?;
+            Change::Replies((!banks.is_empty()).then_some(banks)?)
+        }
         "viewed" => Change::Viewed {
             nonce: Nonce(fields.array()?),
             grant: Digest(fields.array()?),
@@ -564,6 +594,13 @@ mod tests {
         }
     }
 
+    fn proofs(banks: &[&str]) -> BTreeMap<BankId, Proof> {
+        banks
+            .iter()
+            .map(|id| (bank(id), super::super::proof::tests::proof(&reference(), &bank(id), 3)))
+            .collect()
+    }
+
     /// One of each kind.
     fn leaves() -> Vec<Leaf> {
         let code = || "A_CODE".to_owned();
@@ -598,6 +635,7 @@ mod tests {
                 code: code(),
             },
             Change::Final(report()),
+            Change::Replies(proofs(&["alpha", "beta"])),
             Change::Viewed { nonce: Nonce([17; 16]), grant, at },
             Change::GrantRefused { grant, code: code(), at },
             Change::Withdrawn { at },
@@ -617,7 +655,7 @@ mod tests {
             assert_eq!(Leaf::decode(&leaf.encode()), Ok(leaf.clone()));
             assert!(ids.insert(leaf.id()), "{}", leaf.kind());
         }
-        assert_eq!(ids.len(), 13);
+        assert_eq!(ids.len(), 14);
     }
 
     #[test]
@@ -629,7 +667,13 @@ mod tests {
                     // Lists have no end of their own: one that is shorter by whole items is another leaf.
                     assert!(matches!(
                         shorter,
-                        Leaf::Query(_, Change::Registered(_) | Change::Released(_) | Change::Final(_))
+                        Leaf::Query(
+                            _,
+                            Change::Registered(_)
+                                | Change::Released(_)
+                                | Change::Final(_)
+                                | Change::Replies(_)
+                        )
                     ));
                     assert_ne!(shorter, leaf);
                 }
@@ -670,10 +714,39 @@ mod tests {
         assert!(leaf.encode().len() < 58 * 1024, "{}", leaf.encode().len());
     }
 
+    #[test]
+    fn the_proofs_of_a_report_are_in_as_many_leaves_as_it_takes_each_with_an_id_of_its_own() {
+        let ids: Vec<String> = (0..500).map(|n| format!("{n:016}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let upstream = "w".repeat(16).parse().expect("an id");
+        let reference = Reference { upstream, ..reference() };
+        // The first leaf is as large as one can be.
+        let batch = |n: usize| if n < 64 { 1024 } else { 1 };
+        let proofs: BTreeMap<BankId, Proof> = (0..)
+            .zip(&ids)
+            .map(|(n, id)| (bank(id), super::super::proof::tests::proof(&reference, &bank(id), batch(n))))
+            .collect();
+        let leaves = Leaf::replies(&reference, proofs.clone());
+        assert_eq!(leaves.len(), 8);
+        let mut found = BTreeMap::new();
+        let mut names = std::collections::BTreeSet::new();
+        for leaf in &leaves {
+            assert!(leaf.encode().len() < 58 * 1024, "{}", leaf.encode().len());
+            assert_eq!(Leaf::decode(&leaf.encode()).as_ref(), Ok(leaf));
+            let Leaf::Query(_, Change::Replies(banks)) = leaf else { panic!("{leaf:?}") };
+            found.extend(banks.clone());
+            names.insert(leaf.id());
+        }
+        assert_eq!((found, names.len()), (proofs, 8));
+        assert_eq!(Leaf::replies(&reference, BTreeMap::new()), []);
+        let none = Leaf::Query(reference, Change::Replies(BTreeMap::new())).encode();
+        assert_eq!(Leaf::decode(&none), Err(Code::MESSAGE_MALFORMED));
+    }
+
     proptest! {
         #[test]
         fn bytes_of_strangers_never_panic_and_read_only_as_themselves(
-            n in 0usize..13,
+            n in 0usize..14,
             flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         ) {
             let mut bytes = leaves()[n].encode().to_vec();

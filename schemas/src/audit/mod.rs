@@ -7,6 +7,7 @@
 //! | file | role |
 //! |---|---|
 //! | `leaf.rs` | the bytes of every kind of leaf, and back |
+//! | `proof.rs` | what stays of a bank's reply: what it signed |
 //! | `frontier.rs` | the root of a log that only grows, without its leaves |
 //! | `checkpoint.rs` | the signed word on size and root, as C2SP tlog-checkpoint |
 //!
@@ -16,7 +17,9 @@
 pub mod checkpoint;
 pub mod frontier;
 pub mod leaf;
+pub mod proof;
 
 pub use self::checkpoint::Checkpoint;
 pub use self::frontier::Frontier;
 pub use self::leaf::{Change, Leaf};
+pub use self::proof::{Proof, Proven};
