@@ -2,6 +2,8 @@
 
 use clap::{Args, Subcommand};
 
+use super::replay;
+
 /// Copies the audit log, verifies it, and proves single entries of it.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -19,4 +21,16 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Looks at the evidence of a replay.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
+    /// Makes the reports of queries once more from the topics and compares their digests with the log and the store.
+    Replay(Box<replay::options::Options>),
+}
+
+/// The evidence of a replay.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Looks whether evidence is what an auditor signed. Needs no network.
+    Check(replay::options::CheckOptions),
 }

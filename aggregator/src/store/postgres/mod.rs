@@ -10,6 +10,7 @@
 //! | `watching.rs` | paused banks, replies that changed nothing, the figures of the last reports |
 //! | `askings.rs` | counts how often people ask |
 //! | `days.rs`, `day_keys.rs` | the partitions of content, and the keys it is wrapped under |
+//! | `kept.rs` | digests of what is kept |
 //! | `erase.rs` | what becomes of a day at its end |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
 //!
@@ -23,6 +24,7 @@ mod days;
 mod erase;
 mod error;
 mod flush;
+mod kept;
 mod keys;
 mod outbox;
 mod read;
@@ -54,8 +56,8 @@ use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
 use super::{
-    Clock, ErasedDay, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact, Store,
-    StoreError, StoreResult,
+    Clock, ErasedDay, Kept, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact,
+    Store, StoreError, StoreResult,
 };
 use crate::domain::audit::Leaf;
 use crate::domain::figures::Figures;
@@ -240,6 +242,10 @@ impl Store for PostgresStore {
             ((topic, partition), Progress { next_offset, append_time })
         });
         Ok(known.collect())
+    }
+
+    async fn kept(&self, references: &BTreeSet<Reference>) -> StoreResult<BTreeMap<Reference, Kept>> {
+        self.digested(references).await
     }
 
     async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {
