@@ -69,6 +69,8 @@ pub struct Config {
     pub window: WindowConfig,
     /// How content at rest is made to end.
     pub erasure: ErasureConfig,
+    /// What proves later what happened.
+    pub audit: AuditConfig,
     /// What makes it faster.
     pub redis: RedisConfig,
     /// How often one may ask.
@@ -145,6 +147,14 @@ pub struct ErasureConfig {
     pub key_dir: PathBuf,
 }
 
+/// What proves later what happened.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// Seconds between two checkpoints.
+    pub checkpoint_seconds: u64,
+}
+
 impl Config {
     /// Loads the defaults, over them `config`, over both the environment.
     ///
@@ -174,6 +184,9 @@ impl Settings for Config {
         faults.extend(self.limits.faults());
         if self.sweep_interval_ms == 0 {
             faults.push("sweep_interval_ms: must be at least 1".to_owned());
+        }
+        if self.audit.checkpoint_seconds == 0 {
+            faults.push("audit.checkpoint_seconds: must be at least 1".to_owned());
         }
         faults.extend(self.policy.policy().err().map(Faults::into_lines).into_iter().flatten());
         faults.extend(self.window.window().err().map(|fault| fault.to_string()));

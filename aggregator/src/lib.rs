@@ -7,11 +7,13 @@
 //!  request topics     (banks)      handler::Assembler ◀─ reply topics
 //!                                           ▲
 //!                                   handler::Sweeper: deadlines, second questions
+//!                                   audit_log: leaves of the store ─▶ audit topic, with checkpoints
 //! ```
 //!
 //! What must never happen here: a second report for a query, a report that leaves out a reply that came in time, and
 //! anything of a card, a bank's answer or an identity in the clear.
 
+pub mod audit_log;
 pub mod config;
 pub mod domain;
 pub mod edge;

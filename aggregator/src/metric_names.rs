@@ -24,6 +24,14 @@ pub const QUICK_DENIALS: &str = "cardquery_quick_denials_total";
 pub const RATE_LIMITED: &str = "cardquery_rate_limited_total";
 /// Views by code, `OK` for a shown report.
 pub const VIEWS: &str = "cardquery_views_total";
+/// Leaves that were published to the audit log.
+pub const AUDIT_LEAVES: &str = "cardquery_audit_leaves_total";
+/// Leaves that are not published yet.
+pub const AUDIT_UNPUBLISHED: &str = "cardquery_audit_unpublished_leaves";
+/// Since the last checkpoint of the audit log was signed, seconds.
+pub const AUDIT_CHECKPOINT_AGE: &str = "cardquery_audit_checkpoint_age_seconds";
+/// Replies of reports whose signed bytes the audit log could not keep; label `bank`.
+pub const AUDIT_UNPROVEN: &str = "cardquery_audit_unproven_replies_total";
 /// Rows of sealed content that came for a day already erased, and were not kept.
 pub const CONTENT_ERASED: &str = "cardquery_content_erased_total";
 /// Age of the oldest query that collects answers, seconds; 0 when there is none. Every instance says the same.

@@ -21,6 +21,7 @@ use schemas::registry::Registry;
 use schemas::topics::Topics;
 use tokio::sync::{Notify, mpsc};
 
+use crate::audit_log::AuditLog;
 use crate::config::{Config, InvalidSetting, Secrets, StoreKind};
 use crate::domain::policy::Policy;
 use crate::domain::window::Window;
@@ -235,6 +236,9 @@ pub async fn start_on<S: Store>(
         axum::serve(listener, service).with_graceful_shutdown(token.cancelled_owned()).await
     });
     let sweeps = Arc::new(hub.on(stores.sweeps));
+    let checkpoint_every = Duration::from_secs(config.audit.checkpoint_seconds);
+    let log = AuditLog::new(Arc::clone(&sweeps), config.kafka.clone(), checkpoint_every);
+    lifecycle.spawn("audit log", log.run(lifecycle.token()));
     let outbox = Arc::new(HubOutbox(Arc::clone(&sweeps)));
     let (producer, wake) = (hub.producer.clone(), Arc::clone(&hub.outbox));
     lifecycle.spawn("outbox", relay(outbox, producer, wake, RELAY_IDLE, lifecycle.token()));

@@ -1,13 +1,15 @@
 //! What a state change leaves behind for auditors: ids, instants, codes and digests, never content. The bytes are those of
 //! [`schemas::audit::leaf`].
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use jiff::civil::Date;
 use plumbing::kafka::Position;
-use schemas::audit::leaf::{Accepted, Chosen, Outcome, Place, Word};
-use schemas::audit::{self, Change};
+use schemas::audit::leaf::{self, Accepted, Chosen, Outcome, Place, Word};
+use schemas::audit::{Change, Leaf, Proof};
 use schemas::codes::Code;
-use schemas::ids::{Digest, MessageId, Nonce, Reference};
+use schemas::ids::{BankId, Digest, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 
@@ -15,32 +17,14 @@ use super::hold::Held;
 use super::query::{Closing, Final, Query};
 use super::risk::Decision;
 
-/// One leaf.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leaf {
-    /// Names it: derived, so that a repeat is recognised.
-    pub id: MessageId,
-    /// The query.
-    pub reference: Reference,
-    /// What is hashed into the log.
-    pub body: Bytes,
-}
-
-impl Leaf {
-    fn new(reference: &Reference, change: Change) -> Self {
-        let leaf = audit::Leaf::Query(reference.clone(), change);
-        Self { id: leaf.id(), reference: reference.clone(), body: leaf.encode() }
-    }
-}
-
 /// The query was accepted. Names what decides later: its record, its times, and what each bank's reply must match.
 pub fn registered(query: &Query) -> Leaf {
-    Leaf::new(&query.reference, Change::Registered(accepted(query)))
+    of(&query.reference, Change::Registered(accepted(query)))
 }
 
 /// A held query was released: the same facts, of the release.
 pub fn released(query: &Query) -> Leaf {
-    Leaf::new(&query.reference, Change::Released(accepted(query)))
+    of(&query.reference, Change::Released(accepted(query)))
 }
 
 fn accepted(query: &Query) -> Accepted {
@@ -72,17 +56,17 @@ pub fn held(query: &Query, held: &Held) -> Leaf {
         release_until: held.release_until,
         code: held.code.as_str().to_owned(),
     };
-    Leaf::new(&query.reference, change)
+    of(&query.reference, change)
 }
 
 /// The held query was not released in time.
 pub fn cancelled(reference: &Reference, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, Change::Cancelled { at })
+    of(reference, Change::Cancelled { at })
 }
 
 /// A release in `at` was refused.
 pub fn release_refused(reference: &Reference, at: &Position, code: Code) -> Leaf {
-    Leaf::new(reference, Change::ReleaseRefused { record: place(at), code: code.as_str().to_owned() })
+    of(reference, Change::ReleaseRefused { record: place(at), code: code.as_str().to_owned() })
 }
 
 /// What the risk table decided of the submission or release in `at`.
@@ -96,7 +80,7 @@ pub fn risk(reference: &Reference, at: &Position, seen: &wire::RiskSignals, deci
         remote_control: seen.remote_control,
         new_device: seen.new_device,
     };
-    Leaf::new(reference, change)
+    of(reference, change)
 }
 
 /// A gate was closed.
@@ -107,17 +91,17 @@ pub fn rejected(query: &Query, code: Code) -> Leaf {
         accepted_at: query.times.accepted_at,
         code: code.as_str().to_owned(),
     };
-    Leaf::new(&query.reference, change)
+    of(&query.reference, change)
 }
 
 /// The consent was withdrawn.
 pub fn withdrawn(reference: &Reference, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, Change::Withdrawn { at })
+    of(reference, Change::Withdrawn { at })
 }
 
 /// The content is gone; `erase_on` is the day whose receipt tells of it.
 pub fn erased(reference: &Reference, erase_on: Date, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, Change::Erased { erase_on, at })
+    of(reference, Change::Erased { erase_on, at })
 }
 
 /// The report is final. Replies enter the log here: each with the digest of what the device gets, and its place in the
@@ -141,24 +125,48 @@ pub fn finalised(
         });
         (bank.clone(), Outcome { outcome: outcome.outcome.into(), conflict: outcome.conflict, reply })
     });
-    let change = audit::leaf::Final {
+    let change = leaf::Final {
         state: report.wire_state().into(),
         finalised_at: report.finalised_at,
         coverage: Digest::of(&coverage.body),
         registry_offset,
         outcomes: outcomes.collect(),
     };
-    Leaf::new(reference, Change::Final(change))
+    of(reference, Change::Final(change))
+}
+
+/// What the banks of a final report signed, from the segments of the report, and banks of which the log can keep none of
+/// that: their signed bytes hold more than the contract says, or are not there any more.
+pub fn replies(
+    reference: &Reference,
+    report: &Final,
+    segments: &BTreeMap<BankId, Bytes>,
+) -> (Vec<Leaf>, Vec<BankId>) {
+    let (mut proofs, mut without) = (BTreeMap::new(), Vec::new());
+    for (bank, reply) in report.replies() {
+        let segment = segments.get(bank).filter(|segment| Digest::of(segment) == reply.segment_sha256);
+        match segment.and_then(|segment| Proof::of_segment(segment)) {
+            Some(proof) => {
+                proofs.insert(bank.clone(), proof);
+            }
+            None => without.push(bank.clone()),
+        }
+    }
+    (Leaf::replies(reference, proofs), without)
 }
 
 /// The report was shown for a grant.
 pub fn viewed(reference: &Reference, nonce: Nonce, grant: Digest, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, Change::Viewed { nonce, grant, at })
+    of(reference, Change::Viewed { nonce, grant, at })
 }
 
 /// A grant was refused and counted against its person; `reference` is what the grant names, there or not.
 pub fn grant_refused(reference: &Reference, grant: Digest, code: Code, at: UnixMillis) -> Leaf {
-    Leaf::new(reference, Change::GrantRefused { grant, code: code.as_str().to_owned(), at })
+    of(reference, Change::GrantRefused { grant, code: code.as_str().to_owned(), at })
+}
+
+fn of(reference: &Reference, change: Change) -> Leaf {
+    Leaf::Query(reference.clone(), change)
 }
 
 fn place(at: &Position) -> Place {
@@ -167,7 +175,6 @@ fn place(at: &Position) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::time::Duration;
 
     use jiff::tz::TimeZone;
@@ -249,10 +256,10 @@ mod tests {
             erased(&reference(), query().times.erase_on, UnixMillis(9)),
         ];
         for leaf in &leaves {
-            let decoded = audit::Leaf::decode(&leaf.body).expect("a leaf");
-            assert_eq!((decoded.id(), decoded.reference()), (leaf.id, Some(&leaf.reference)));
+            assert_eq!(Leaf::decode(&leaf.encode()).as_ref(), Ok(leaf));
         }
-        let digests = leaves.map(|leaf| format!("{} {}", leaf.id, &Digest::of(&leaf.body).to_string()[..16]));
+        let digests =
+            leaves.map(|leaf| format!("{} {}", leaf.id(), &Digest::of(&leaf.encode()).to_string()[..16]));
         assert_eq!(
             digests,
             [
@@ -279,9 +286,9 @@ mod tests {
             risk(&reference(), &at, seen, decision)
         };
         let first = leaf(1, &seen(), Decision::Warn);
-        assert_ne!(first.id, leaf(2, &seen(), Decision::Warn).id);
+        assert_ne!(first.id(), leaf(2, &seen(), Decision::Warn).id());
         let mut bodies =
-            std::collections::BTreeSet::from([first.body, leaf(1, &seen(), Decision::Hold).body]);
+            std::collections::BTreeSet::from([first.encode(), leaf(1, &seen(), Decision::Hold).encode()]);
         for bit in 0..4 {
             let mut flipped = seen();
             let flags = [
@@ -291,10 +298,10 @@ mod tests {
                 &mut flipped.new_device,
             ];
             *flags[bit] ^= true;
-            bodies.insert(leaf(1, &flipped, Decision::Warn).body);
+            bodies.insert(leaf(1, &flipped, Decision::Warn).encode());
         }
         for pretext in 0..12 {
-            bodies.insert(leaf(1, &wire::RiskSignals { pretext, ..seen() }, Decision::Warn).body);
+            bodies.insert(leaf(1, &wire::RiskSignals { pretext, ..seen() }, Decision::Warn).encode());
         }
         // The answer of `seen` is one of the twelve.
         assert_eq!(bodies.len(), 2 + 4 + 11);
@@ -307,9 +314,9 @@ mod tests {
             finalised(&reference(), &report(true), &coverage, 1),
             finalised(&reference(), &report(false), &coverage, 1),
         );
-        assert_ne!(with.body, without.body);
-        assert_eq!(with.id, without.id, "a query has one final leaf");
+        assert_ne!(with.encode(), without.encode());
+        assert_eq!(with.id(), without.id(), "a query has one final leaf");
         let viewed = |nonce| viewed(&reference(), Nonce([nonce; 16]), Digest([2; 32]), UnixMillis(6));
-        assert_ne!(viewed(1).id, viewed(2).id);
+        assert_ne!(viewed(1).id(), viewed(2).id());
     }
 }

@@ -290,6 +290,11 @@ impl Final {
         }
     }
 
+    /// The replies that count.
+    pub fn replies(&self) -> impl Iterator<Item = (&BankId, &Closed)> {
+        self.outcomes.iter().filter_map(|(bank, outcome)| Some((bank, outcome.reply.as_ref()?)))
+    }
+
     /// Banks that answered.
     pub fn answered(&self) -> u32 {
         count(self.outcomes.values().filter(|bank| bank.outcome == BankOutcome::Answered).count())

@@ -1,10 +1,11 @@
 //! Carries out what the rule decided, inside the transaction that saves the new state.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::codes::Code;
-use schemas::ids::BankId;
+use schemas::ids::{BankId, Reference};
 use schemas::report::sign_coverage;
 use schemas::time::UnixMillis;
 use schemas::wire::{self, QueryState, event_record};
@@ -73,6 +74,7 @@ impl<S: Store> Hub<S> {
                         let registry = self.registry.next_offset();
                         tx.keep_coverage(&reference, &coverage).await?;
                         tx.leaf(audit::finalised(&reference, report, &coverage, registry)).await?;
+                        keep_proofs(tx, &reference, report).await?;
                         tell(Outgoing::Event(report_ready(report)));
                         tell(Outgoing::Notice);
                         after.finalised.push((report.wire_state(), now.since(query.times.deadline_at)));
@@ -165,6 +167,21 @@ impl After {
         self.wrote_outbox |= other.wrote_outbox;
         self.changed.extend(other.changed);
     }
+}
+
+/// Keeps in the audit log what the banks signed: their segments end with the day.
+async fn keep_proofs<T: Tx>(tx: &mut T, reference: &Reference, report: &Final) -> StoreResult<()> {
+    let banks: BTreeSet<BankId> = report.replies().map(|(bank, _)| bank.clone()).collect();
+    let segments = tx.segments(reference, &banks).await?;
+    let (leaves, without) = audit::replies(reference, report, &segments);
+    for leaf in leaves {
+        tx.leaf(leaf).await?;
+    }
+    for bank in without {
+        tracing::warn!(%bank, "a reply leaves no proof in the audit log: its signed bytes are not of the contract");
+        metrics::counter!(metric_names::AUDIT_UNPROVEN, "bank" => bank.to_string()).increment(1);
+    }
+    Ok(())
 }
 
 fn report_ready(report: &Final) -> event_record::Message {

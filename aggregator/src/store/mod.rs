@@ -3,7 +3,8 @@
 //! | file | role |
 //! |---|---|
 //! | `contract/` | what every store must do, as one suite |
-//! | `memory.rs` | the executable specification |
+//! | `log.rs` | the audit log |
+//! | `memory/` | the executable specification |
 //! | `postgres/` | the store that lasts, for any number of instances |
 //!
 //! A [`Tx`] is one transaction. Its functions decide nothing: the handler locks the queries of a batch in id order,
@@ -12,6 +13,7 @@
 //! Every store passes [`contract`], with the same body.
 
 pub mod contract;
+mod log;
 mod memory;
 mod postgres;
 
@@ -22,15 +24,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::civil::Date;
 use plumbing::kafka::Position;
+use schemas::audit::Leaf;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 
+pub use self::log::{LogHead, LogLag, LogStore};
 pub use self::memory::{Clock, MemoryStore, SystemClock};
 pub use self::postgres::{DayKeyError, DayKeys, DaysError, PostgresStore, PostgresTx};
 use crate::domain::asking::Asking;
-use crate::domain::audit::Leaf;
 use crate::domain::figures::{Figures, Remark};
 use crate::domain::query::{Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
@@ -40,6 +43,13 @@ use crate::domain::subject::SubjectMac;
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("store: {0}")]
 pub struct StoreError(pub String);
+
+impl StoreError {
+    /// Another keeper has the log, or it is not as this one believes.
+    pub(crate) fn log_lost() -> Self {
+        Self("the audit log is not kept by this instance any more".to_owned())
+    }
+}
 
 /// Result of every store function.
 pub type StoreResult<T> = Result<T, StoreError>;
@@ -263,7 +273,7 @@ pub enum GrantUse {
 }
 
 /// The aggregator's memory.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: LogStore + Send + Sync + 'static {
     /// One transaction.
     type Tx: Tx;
 
@@ -399,7 +409,7 @@ pub trait Store: Send + Sync + 'static {
     /// nowhere else.
     fn erased_days(&self) -> impl Future<Output = StoreResult<Vec<ErasedDay>>> + Send;
 
-    /// Keeps the receipt of an erased day, for ever; the first one stays.
+    /// Keeps the receipt of an erased day, for ever, and its audit leaf; the first one stays.
     fn keep_receipt(&self, day: Date, receipt: &wire::Signed)
     -> impl Future<Output = StoreResult<()>> + Send;
 
@@ -495,6 +505,13 @@ pub trait Tx: Send {
         bank: &BankId,
         segment: &Bytes,
     ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// The segments of closed pairs of a query that this transaction holds. Those of an erased day are missing.
+    fn segments(
+        &mut self,
+        reference: &Reference,
+        banks: &BTreeSet<BankId>,
+    ) -> impl Future<Output = StoreResult<BTreeMap<BankId, Bytes>>> + Send;
 
     /// Keeps the signed coverage of a final report.
     fn keep_coverage(

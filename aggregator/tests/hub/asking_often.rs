@@ -19,7 +19,7 @@ async fn is_refused(stand: &Stand, hub: &Hub, query: &Query, code: Code) {
     assert_eq!(rejected.code, code.as_str());
     let leaves = hub.store.leaves(&query.reference).await.expect("stored");
     assert_eq!(leaves.len(), 1);
-    assert_eq!(leaves[0].id.to_string(), message_id(query, "audit/rejected"));
+    assert_eq!(leaves[0].id().to_string(), message_id(query, "audit/rejected"));
     assert_eq!(stand.asked_records(query, "alpha").len(), 0);
 }
 

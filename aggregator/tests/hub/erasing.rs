@@ -44,7 +44,7 @@ async fn a_query_ends_with_its_day_and_when_it_is_read_again_asks_nobody_and_tel
     assert_eq!(hub.store.contact(&query.reference).await.expect("a store in memory"), None);
     hub.until_state(&gone, "ERASED").await;
     let leaves = hub.store.leaves(&query.reference).await.expect("a store in memory");
-    assert_eq!(leaves.len(), 5, "judged, registered, final, viewed, erased");
+    assert_eq!(leaves.len(), 6, "judged, registered, final and what was replied, viewed, erased");
     hub.stop().await;
 
     // A store in memory begins with nothing: the new hub reads the records as a replay would.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use aggregator::domain::audit::{self, Leaf};
+use aggregator::domain::audit;
 use aggregator::domain::hold::{Held, HoldTimes};
 use aggregator::domain::risk::Decision;
 use aggregator::store::Store as _;
+use schemas::audit::Leaf;
 use schemas::codes::Code;
 use schemas::ids::Digest;
 use schemas::time::UnixMillis;
@@ -74,7 +75,7 @@ fn a_held_query_asks_nobody_and_its_release_starts_the_clock_with_a_consent_of_i
         let registered = hub.store.query(&query.reference).await.expect("stored").expect("is there");
         assert_eq!(registered.record, sent.position);
         for id in ["held", "released"].map(|kind| message_id(&query, &format!("audit/{kind}"))) {
-            assert_eq!(leaves.iter().filter(|leaf| leaf.id.to_string() == id).count(), 1);
+            assert_eq!(leaves.iter().filter(|leaf| leaf.id().to_string() == id).count(), 1);
         }
         // Two decisions, a hold and a release.
         assert_eq!(leaves.len(), 4);
@@ -175,7 +176,7 @@ fn a_held_query_that_is_not_released_in_time_is_cancelled_and_asked_nobody() {
         assert_eq!((status.state.as_str(), status.code.as_deref()), ("CANCELLED", Some("HOLD_EXPIRED")));
         assert_eq!(status.hold, None);
         assert_eq!(hub.view(&query, query.grant(|_| ())).await.code(), Code::HOLD_EXPIRED);
-        let ids: Vec<String> = leaves(hub, &query).await.iter().map(|leaf| leaf.id.to_string()).collect();
+        let ids: Vec<String> = leaves(hub, &query).await.iter().map(|leaf| leaf.id().to_string()).collect();
         assert!(ids.contains(&message_id(&query, "audit/cancelled")));
 
         // Its person may ask anew; the cancelled one is not released.

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use aggregator::domain::audit::Leaf;
 use aggregator::domain::refusals::Hour;
 use aggregator::store::Store as _;
+use schemas::audit::Leaf;
 use schemas::codes::Code;
 use schemas::ids::{Nonce, Reference};
 use schemas::keys::OpeningKey;
@@ -150,7 +150,7 @@ fn five_refused_grants_lock_the_views_of_their_person_alone_and_bad_signatures_d
             assert!(locked.retry_after.is_some_and(|seconds| seconds <= 3_600), "{locked:?}");
         }
         let leaves = hub.store.leaves(&query.reference).await.expect("a store in memory");
-        let refused = |leaf: &&Leaf| leaf.body.windows(13).any(|word| word == b"grant-refused");
+        let refused = |leaf: &&Leaf| leaf.kind() == "grant-refused";
         assert_eq!(leaves.iter().filter(refused).count(), 5, "each counted refusal is in the log");
         assert_eq!(hub.view(&neighbour, neighbour.grant(|_| ())).await.status, 200);
         assert_eq!(hub.status(&query).await.state, "FINAL_ALL_ANSWERED", "only views are locked");

@@ -13,6 +13,7 @@ const EMPTY: &str = "
     DELETE FROM query; DELETE FROM pair; DELETE FROM consent; DELETE FROM nonce; DELETE FROM grant_use;
     DELETE FROM progress; DELETE FROM segment; DELETE FROM coverage; DELETE FROM contact; DELETE FROM outbox;
     DELETE FROM outbox_parked; DELETE FROM audit_leaf; DELETE FROM refusal; DELETE FROM asking; DELETE FROM content_day;
+    DELETE FROM audit_log; INSERT INTO audit_log DEFAULT VALUES;
     UPDATE watermark SET erased_through = '1970-01-01'";
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 mod asking;
 mod erasing;
 mod holding;
+mod logging;
 mod own_writes;
 mod racing;
 mod watching;
@@ -96,6 +97,12 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         watching::a_bank_is_paused_once_until_it_is_resumed(&fresh().await).await?;
         watching::remarks_count_each_record_once_and_by_the_hour(&fresh().await).await?;
         watching::figures_are_of_the_newest_reports_that_are_there(&fresh().await).await?;
+        logging::is_kept_by_one_at_a_time(&fresh().await, &clock).await?;
+        logging::gives_each_leaf_one_position(&fresh().await).await?;
+        logging::is_whole_when_many_write_and_sequence_at_once(&fresh().await).await?;
+        logging::adopts_what_was_published(&fresh().await).await?;
+        logging::has_a_receipt_once(&fresh().await).await?;
+        logging::finds_the_segments_of_a_report(&fresh().await).await?;
         racing::two_transactions_never_hold_the_same_query(&fresh().await).await?;
         racing::a_report_has_the_reply_that_was_taken(&fresh().await).await?;
         racing::of_two_last_replies_one_makes_the_report(&fresh().await).await?;

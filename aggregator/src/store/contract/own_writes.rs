@@ -9,7 +9,7 @@ use schemas::time::UnixMillis;
 use schemas::wire::BankOutcome;
 
 use super::{bank, new, query, reference, registered};
-use crate::domain::audit::{self, Leaf};
+use crate::domain::audit;
 use crate::domain::hold::Held;
 use crate::domain::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, Query, State};
 use crate::store::{Plan, Registered, Store, StoreResult, Tx};
@@ -134,7 +134,7 @@ pub(super) async fn of_every_state_come_back_as_they_were<S: Store>(store: &S) -
 pub(super) async fn of_leaves_are_kept_once<S: Store>(store: &S) -> StoreResult<()> {
     let query = registered(store, 1).await?;
     let leaf = audit::withdrawn(&query.reference, UnixMillis(5));
-    let again = Leaf { body: Bytes::from_static(b"other"), ..leaf.clone() };
+    let again = audit::withdrawn(&query.reference, UnixMillis(6));
     let mut tx = store.begin().await?;
     tx.leaf(again.clone()).await?;
     drop(tx);

@@ -15,6 +15,7 @@ use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 use prost::Message as _;
+use schemas::audit::Leaf;
 use schemas::ids::{Digest, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
@@ -25,7 +26,7 @@ use super::days::{TABLES, partition};
 use super::error::Unreadable;
 use super::keys::{Keys, reference};
 use super::types::{Day, Stamp};
-use super::{PostgresStore, WATERMARK, begin, count};
+use super::{PostgresStore, WATERMARK, begin, count, flush};
 use crate::store::{ErasedDay, StoreError, StoreResult};
 
 /// Held, it keeps back whoever writes, and is had when nobody does. Whoever writes waits no longer than this.
@@ -243,8 +244,13 @@ impl PostgresStore {
     }
 
     pub(super) async fn write_receipt(&self, day: Date, receipt: &wire::Signed) -> StoreResult<()> {
-        sqlx::query(KEEP_RECEIPT).bind(Day(day)).bind(receipt.encode_to_vec()).execute(&self.pool).await?;
-        Ok(())
+        let mut transaction = begin(&self.pool, "BEGIN").await?;
+        let kept = sqlx::query(KEEP_RECEIPT).bind(Day(day)).bind(receipt.encode_to_vec());
+        if kept.execute(&mut *transaction).await?.rows_affected() == 1 {
+            let leaf = Leaf::Receipt(day, receipt.clone());
+            flush::leaves(&mut transaction, &[(leaf.id(), leaf)].into()).await?;
+        }
+        Ok(transaction.commit().await?)
     }
 
     pub(super) async fn read_receipt(&self, day: Date) -> StoreResult<Option<wire::Signed>> {

@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use jiff::civil::Date;
 use prost::Message as _;
+use schemas::audit::Leaf;
 use schemas::ids::{BankId, MessageId, Nonce, Reference};
 use sqlx::PgConnection;
 
 use super::day_keys::{CONTACT, CONTACT_STATEMENT, COVERAGE, DayKey, Place, SEGMENT};
-use super::keys::Keys;
+use super::keys::{Keys, uuid};
 use super::outbox;
 use super::state::{closing_name, encode};
 use super::tx::{Consent, Held, Writes};
 use super::types::{Day, Stamp};
-use crate::domain::audit::Leaf;
 use crate::domain::query::{Pair, Query, State};
 use crate::store::{OutboxRow, Progress, StoreError, StoreResult};
 
@@ -479,12 +479,12 @@ pub(super) async fn leaves(
     if leaves.is_empty() {
         return Ok(());
     }
-    let keys: Keys<'_> = leaves.values().map(|leaf| &leaf.reference).collect();
+    let references = || leaves.values().map(Leaf::reference);
     sqlx::query(LEAVES)
         .bind(leaves.keys().map(|id| id.0.as_slice()).collect::<Vec<_>>())
-        .bind(keys.upstreams)
-        .bind(keys.queries)
-        .bind(leaves.values().map(|leaf| &*leaf.body).collect::<Vec<&[u8]>>())
+        .bind(references().map(|of| of.map(|of| of.upstream.as_str())).collect::<Vec<_>>())
+        .bind(references().map(|of| of.map(uuid)).collect::<Vec<_>>())
+        .bind(leaves.values().map(|leaf| leaf.encode().to_vec()).collect::<Vec<_>>())
         .execute(connection)
         .await?;
     Ok(())

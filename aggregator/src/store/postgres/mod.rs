@@ -12,6 +12,7 @@
 //! | `days.rs`, `day_keys.rs` | the partitions of content, and the keys it is wrapped under |
 //! | `kept.rs` | digests of what is kept |
 //! | `erase.rs` | what becomes of a day at its end |
+//! | `log.rs` | the audit log |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
 //!
 //! What must never happen here: a transaction that reads a query in the statement that waits for its lock; a `begin` that
@@ -26,6 +27,7 @@ mod error;
 mod flush;
 mod kept;
 mod keys;
+mod log;
 mod outbox;
 mod read;
 mod refusals;
@@ -42,7 +44,8 @@ use bytes::Bytes;
 use jiff::civil::Date;
 use plumbing::postgres::PostgresError;
 use prost::Message as _;
-use schemas::ids::{BankId, MessageId, Reference};
+use schemas::audit::Leaf;
+use schemas::ids::{BankId, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 use sqlx::postgres::PgPool;
@@ -59,7 +62,6 @@ use super::{
     Clock, ErasedDay, Kept, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact,
     Store, StoreError, StoreResult,
 };
-use crate::domain::audit::Leaf;
 use crate::domain::figures::Figures;
 use crate::domain::query::Query;
 use crate::domain::refusals::Hour;
@@ -112,8 +114,7 @@ const CONTACT_OF: &str = "
     SELECT erase_on, statement, sealed FROM query JOIN contact USING (erase_on, upstream, query_id)
     WHERE query.upstream = $1 AND query.query_id = $2";
 
-const LEAVES: &str =
-    "SELECT leaf_id, body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
+const LEAVES: &str = "SELECT body FROM audit_leaf WHERE upstream = $1 AND query_id = $2 ORDER BY leaf_id";
 
 /// The store in PostgreSQL. Clones share its pool.
 #[derive(Clone)]
@@ -344,16 +345,12 @@ impl Store for PostgresStore {
     }
 
     async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {
-        let rows: Vec<(Vec<u8>, Vec<u8>)> = sqlx::query_as(LEAVES)
+        let rows: Vec<Vec<u8>> = sqlx::query_scalar(LEAVES)
             .bind(reference.upstream.as_str())
             .bind(uuid(reference))
             .fetch_all(&self.pool)
             .await?;
-        let leaf = |(id, body): (Vec<u8>, Vec<u8>)| {
-            let id = MessageId::from_bytes(&id).map_err(|_| Unreadable("leaf_id"))?;
-            Ok(Leaf { id, reference: reference.clone(), body: body.into() })
-        };
-        rows.into_iter().map(leaf).collect()
+        rows.iter().map(|body| Ok(Leaf::decode(body).map_err(|_| Unreadable("body"))?)).collect()
     }
 
     async fn erase_through(&self, day: Date) -> StoreResult<()> {

@@ -8,6 +8,7 @@
 //! | `end_asking` | none | takes people who are not taken yet; all writes |
 //! | `use_grant`, `refuse` | insert at once: what they meet is the answer | |
 //! | `refused` | reads | |
+//! | `segments` | reads what was not kept in this transaction | |
 //! | `enqueue`, `leaf`, `remark`, `progress` | none | all writes |
 //!
 //! Reads see the writes before them: a second registration of an id, a second use of a nonce and a lock after a save are
@@ -22,19 +23,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use jiff::civil::Date;
+use schemas::audit::Leaf;
 use schemas::ids::{BankId, Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 use sqlx::{Postgres, Row as _, Transaction};
 
-use super::day_keys::DayKeys;
+use super::day_keys::{DayKeys, Place, SEGMENT};
 use super::error::Unreadable;
 use super::flush::WrapKeys;
 use super::keys::{Keys, reference, uuid};
 use super::types::{Day, Stamp};
 use super::{Time, WATERMARK, askings, flush, read, refusals, watching};
 use crate::domain::asking::Asking;
-use crate::domain::audit::Leaf;
 use crate::domain::query::Query;
 use crate::domain::refusals::SubjectHour;
 use crate::domain::subject::SubjectMac;
@@ -58,6 +59,9 @@ const USE_GRANT: &str = "
 
 const SAME_GRANT: &str = "
     SELECT upstream = $2 AND query_id = $3 AND digest = $4 FROM grant_use WHERE nonce = $1";
+
+const SEGMENTS: &str = "
+    SELECT bank, sealed FROM segment WHERE erase_on = $1 AND upstream = $2 AND query_id = $3 AND bank = ANY($4)";
 
 /// A transaction of the store in PostgreSQL.
 pub struct PostgresTx {
@@ -377,6 +381,43 @@ impl Tx for PostgresTx {
         Ok(())
     }
 
+    async fn segments(
+        &mut self,
+        reference: &Reference,
+        banks: &BTreeSet<BankId>,
+    ) -> StoreResult<BTreeMap<BankId, Bytes>> {
+        let day = self.erase_day(reference).await?;
+        let mut found = BTreeMap::new();
+        let mut stored = Vec::new();
+        for bank in banks {
+            match self.writes.segments.get(&(reference.clone(), bank.clone())) {
+                Some((_, segment)) => {
+                    found.insert(bank.clone(), segment.clone());
+                }
+                None => stored.push(bank.as_str()),
+            }
+        }
+        let dropped = self.writes.dropped.contains(reference);
+        if !stored.is_empty()
+            && !dropped
+            && let Some(key) = self.keys.find(day)?
+        {
+            let rows: Vec<(String, Vec<u8>)> = sqlx::query_as(SEGMENTS)
+                .bind(Day(day))
+                .bind(reference.upstream.as_str())
+                .bind(uuid(reference))
+                .bind(stored)
+                .fetch_all(&mut *self.transaction)
+                .await?;
+            for (bank, wrapped) in rows {
+                let place = Place { column: SEGMENT, day, reference, bank: &bank };
+                let segment = key.unwrap(&place, &wrapped)?;
+                found.insert(bank.parse().map_err(|_| Unreadable("bank"))?, segment.into());
+            }
+        }
+        Ok(found)
+    }
+
     async fn keep_coverage(&mut self, reference: &Reference, coverage: &wire::Signed) -> StoreResult<()> {
         let day = self.erase_day(reference).await?;
         self.writes.coverages.insert(reference.clone(), (day, coverage.clone()));
@@ -429,7 +470,7 @@ impl Tx for PostgresTx {
     }
 
     async fn leaf(&mut self, leaf: Leaf) -> StoreResult<()> {
-        self.writes.leaves.entry(leaf.id).or_insert(leaf);
+        self.writes.leaves.entry(leaf.id()).or_insert(leaf);
         Ok(())
     }
 

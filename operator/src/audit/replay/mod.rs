@@ -168,9 +168,7 @@ impl Replay {
         })?;
         let mut log = Log::new(topic.clone(), hub.keys().to_vec(), selection.clone());
         let ranges = match selection.begins() {
-            Some(from) => {
-                self.source.appended(&topic, from, None, ends).await.map_err(unreadable)?
-            }
+            Some(from) => self.source.appended(&topic, from, None, ends).await.map_err(unreadable)?,
             None => whole(ends, &topic),
         };
         let mut read = 0;

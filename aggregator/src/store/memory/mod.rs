@@ -3,6 +3,8 @@
 //! Nothing survives the process. The aggregator rebuilds it from the topics when it starts, so no offsets may be
 //! committed with it.
 
+mod log;
+
 use std::cmp::Reverse;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -12,17 +14,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use jiff::civil::Date;
 use plumbing::kafka::Position;
+use schemas::audit::Leaf;
 use schemas::ids::{BankId, Digest, MessageId, Nonce, Reference};
 use schemas::time::UnixMillis;
 use schemas::wire;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+use self::log::Log;
 use super::{
     Content, ErasedDay, GrantUse, Kept, LeasedRow, NewQuery, OpenQueries, OutboxRow, Pause, Plan, Progress,
     Registered, Remarked, Remarks, ReportContent, SealedContact, Store, StoreResult, Tx,
 };
 use crate::domain::asking::Asking;
-use crate::domain::audit::Leaf;
 use crate::domain::figures::{Figures, Remark};
 use crate::domain::query::{Collecting, Final, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
@@ -71,6 +74,7 @@ struct Tables {
     pauses: BTreeMap<BankId, Pause>,
     remarks: BTreeMap<(Hour, BankId, Remark), u64>,
     leaves: BTreeMap<MessageId, Leaf>,
+    log: Log,
     erased_through: Option<Date>,
     receipts: BTreeMap<Date, wire::Signed>,
 }
@@ -382,7 +386,7 @@ impl Store for MemoryStore {
 
     async fn leaves(&self, reference: &Reference) -> StoreResult<Vec<Leaf>> {
         let tables = self.tables.lock().await;
-        Ok(tables.leaves.values().filter(|leaf| leaf.reference == *reference).cloned().collect())
+        Ok(tables.leaves.values().filter(|leaf| leaf.reference() == Some(reference)).cloned().collect())
     }
 
     async fn erase_through(&self, day: Date) -> StoreResult<()> {
@@ -417,7 +421,11 @@ impl Store for MemoryStore {
     }
 
     async fn keep_receipt(&self, day: Date, receipt: &wire::Signed) -> StoreResult<()> {
-        self.tables.lock().await.receipts.entry(day).or_insert_with(|| receipt.clone());
+        let mut tables = self.tables.lock().await;
+        if let Entry::Vacant(place) = tables.receipts.entry(day) {
+            place.insert(receipt.clone());
+            tables.add_leaf(Leaf::Receipt(day, receipt.clone()));
+        }
         Ok(())
     }
 
@@ -623,6 +631,16 @@ impl Tx for MemoryTx {
         Ok(())
     }
 
+    async fn segments(
+        &mut self,
+        reference: &Reference,
+        banks: &BTreeSet<BankId>,
+    ) -> StoreResult<BTreeMap<BankId, Bytes>> {
+        let kept = self.tables.segments.get(reference).into_iter().flatten();
+        let wanted = kept.filter(|(bank, _)| banks.contains(*bank));
+        Ok(wanted.map(|(bank, segment)| (bank.clone(), segment.clone())).collect())
+    }
+
     async fn keep_coverage(&mut self, reference: &Reference, coverage: &wire::Signed) -> StoreResult<()> {
         if self.tables.is_erased(reference) {
             return Ok(());
@@ -667,8 +685,12 @@ impl Tx for MemoryTx {
     }
 
     async fn leaf(&mut self, leaf: Leaf) -> StoreResult<()> {
-        if !self.tables.leaves.contains_key(&leaf.id) {
-            self.put(|tables| &mut tables.leaves, leaf.id, Some(leaf));
+        let id = leaf.id();
+        if !self.tables.leaves.contains_key(&id) {
+            let written = self.tables.log.next;
+            self.tables.log.next += 1;
+            self.put(|tables| &mut tables.log.waiting, written, Some(id));
+            self.put(|tables| &mut tables.leaves, id, Some(leaf));
         }
         Ok(())
     }
@@ -720,6 +742,6 @@ mod tests {
 
     #[tokio::test]
     async fn the_store_in_memory_passes_the_contract() {
-        super::super::contract::suite(async |clock| MemoryStore::new(clock)).await;
+        crate::store::contract::suite(async |clock| MemoryStore::new(clock)).await;
     }
 }
