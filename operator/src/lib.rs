@@ -9,17 +9,24 @@
 //! | making a cluster match the table of topics | [`topics`] |
 //! | the table's access lists and topics in other tools' words | [`render`] |
 //! | writing and reading registry entries | [`registry`] |
+//! | one query's timeline; how banks answer, and pausing one | [`query`], [`bank`] |
+//! | the hub at a glance; records as they pass | [`top`], [`tap`] |
 //! | the settings | [`config`] |
 //! | asking the hub | [`hub`] |
 //! | the made-up banks, their keys and their registry entries | [`sample`] |
 
 pub mod audit;
+pub mod bank;
 pub mod config;
 pub mod demo;
 pub mod hub;
 pub mod local;
+pub mod print;
+pub mod query;
 pub mod registry;
 pub mod render;
 pub mod sample;
 pub mod submit;
+pub mod tap;
+pub mod top;
 pub mod topics;

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{audit, demo, local, registry, render, submit, topics};
+use cardquery::{audit, bank, demo, local, query, registry, render, submit, tap, top, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};
@@ -19,8 +19,12 @@ struct Args {
 enum Command {
     /// Copies the audit log, verifies it, and proves single entries of it.
     Audit(audit::options::Options),
+    /// Shows how banks answer, and pauses and resumes asking one.
+    Bank(bank::options::Options),
     /// Runs one query through the whole system, in one process.
     Demo(demo::options::Options),
+    /// Shows what became of a query.
+    Query(query::options::Options),
     /// Writes, signs, publishes and shows registry entries: who takes part, with which keys.
     Registry(registry::options::Options),
     /// Prints access lists or topics and users in another tool's words.
@@ -29,6 +33,10 @@ enum Command {
     Run(local::run::options::Options),
     /// Sends a query of a sample person to a running system, and follows it to the opened report and the SMS.
     Submit(submit::options::Options),
+    /// Shows records of a topic or family as they pass, without what they carry.
+    Tap(tap::options::Options),
+    /// Shows how the hub and its banks stand, and goes on showing it.
+    Top(top::options::Options),
     /// Makes a cluster match the table of topics, access lists and users.
     Topics(topics::options::Options),
 }
@@ -43,11 +51,15 @@ async fn run(args: Args) -> Result<ExitCode, Failure> {
     telemetry::init_logs("error").map_err(|error| Exit::Config.because(error))?;
     match args.command {
         Command::Audit(options) => return audit::run(options).await,
+        Command::Bank(options) => bank::run(options).await?,
         Command::Demo(options) => demo::run(&options).await?,
+        Command::Query(options) => query::run(options).await?,
         Command::Registry(options) => registry::run(options).await?,
         Command::Render(options) => render::run(&options)?,
         Command::Run(options) => local::run::run(&options).await?,
         Command::Submit(options) => submit::run(&options).await?,
+        Command::Tap(options) => tap::run(options).await?,
+        Command::Top(options) => top::run(options).await?,
         Command::Topics(options) => return topics::run(options).await,
     }
     Ok(Exit::Ok.into())

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::ids::{BankId, UpstreamId};
+use crate::ids::{BankId, UpstreamId, is_party_id};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -149,6 +149,40 @@ impl Family {
         }
     }
 
+    /// Whether every party has one of its own.
+    fn is_of_parties(self) -> bool {
+        match self {
+            Family::Query | Family::Event | Family::Request | Family::Reply => true,
+            Family::Notice
+            | Family::Sms
+            | Family::Registry
+            | Family::Audit
+            | Family::DeadQuery
+            | Family::DeadReply
+            | Family::DeadNotice => false,
+        }
+    }
+
+    /// Whether it holds dead letters.
+    fn is_dead(self) -> bool {
+        match self {
+            Family::DeadQuery | Family::DeadReply | Family::DeadNotice => true,
+            Family::Query
+            | Family::Event
+            | Family::Request
+            | Family::Reply
+            | Family::Notice
+            | Family::Sms
+            | Family::Registry
+            | Family::Audit => false,
+        }
+    }
+
+    /// What a person calls it: the noun in its topics' names, with `dlq.` in front where they have that.
+    pub fn name(self) -> String {
+        format!("{}{}", if self.is_dead() { "dlq." } else { "" }, self.noun())
+    }
+
     fn noun(self) -> &'static str {
         match self {
             Family::Query | Family::DeadQuery => "query",
@@ -266,6 +300,16 @@ impl Topics {
             "reply" => party.parse().ok().map(Owner::Reply),
             _ => None,
         }
+    }
+
+    /// The family of a topic with this name.
+    pub fn family(&self, topic: &str) -> Option<Family> {
+        let (dead, name) = topic.strip_prefix("dlq.").map_or((false, topic), |name| (true, name));
+        let rest = name.strip_prefix(&self.prefix)?.strip_prefix('.')?.strip_suffix(".v1")?;
+        let (noun, party) = rest.split_once('.').map_or((rest, None), |(noun, party)| (noun, Some(party)));
+        let family =
+            Family::ALL.into_iter().find(|family| family.noun() == noun && family.is_dead() == dead)?;
+        (party.is_some() == family.is_of_parties() && party.is_none_or(is_party_id)).then_some(family)
     }
 
     /// Every topic that exists for these parties, with its row.
@@ -400,6 +444,27 @@ mod tests {
             if let (Some(written), Cleanup::Delete(retention)) = (spec.sealed_until, spec.cleanup) {
                 assert!(written + retention + spec.segment + HOUR <= EARLIEST_ERASURE, "{family:?}");
             }
+        }
+    }
+
+    #[test]
+    fn every_topic_is_one_of_its_family_and_no_other_name_is() {
+        let (topics, upstreams, banks) =
+            (Topics::default(), ["wallet".parse().expect("an id")], ["alpha".parse().expect("an id")]);
+        for family in Family::ALL {
+            for (name, _) in topics.of_family(family, &upstreams, &banks) {
+                assert_eq!(topics.family(&name), Some(family), "{name}");
+            }
+        }
+        for other in [
+            "cardquery.query.v1",
+            "cardquery.notice.alpha.v1",
+            "dlq.cardquery.sms.v1",
+            "cardquery.reply.No Bank.v1",
+            "other.notice.v1",
+            "cardquery.notice.v2",
+        ] {
+            assert_eq!(topics.family(other), None, "{other}");
         }
     }
 }

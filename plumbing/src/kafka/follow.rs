@@ -74,7 +74,37 @@ pub(super) fn follow_again(
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
 ) -> Result<Follower, KafkaError> {
-    start(kafka, topics, Where::Beginning, each, shutdown, Until::Shutdown)
+    start(kafka, topics, From::Beginning, each, shutdown, Until::Shutdown)
+}
+
+/// Where a tap begins in each partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TapFrom {
+    /// At the first record that is there.
+    Beginning,
+    /// At the last so many offsets, which may hold fewer records.
+    Last(u32),
+    /// At the next record to come.
+    End,
+}
+
+/// Looks at all partitions of `topics` and hands records to `each`: those that are there at the call, and those that come
+/// until `shutdown` if `goes_on`.
+pub fn tap(
+    kafka: &KafkaConfig,
+    topics: Vec<String>,
+    from: TapFrom,
+    each: impl FnMut(Record) + Send + 'static,
+    goes_on: bool,
+    shutdown: CancellationToken,
+) -> Result<Follower, KafkaError> {
+    let from = match from {
+        TapFrom::Beginning => From::Beginning,
+        TapFrom::Last(n) => From::Last(n),
+        TapFrom::End => From::Last(0),
+    };
+    let until = if goes_on { Until::Shutdown } else { Until::End };
+    start(kafka, topics, from, always_on(each), shutdown, until)
 }
 
 /// Reads all partitions of `topics` from their beginning to the end offsets found at the call. A
@@ -84,7 +114,7 @@ pub async fn read_to_end(
     topics: &[String],
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, topics.to_vec(), Where::Beginning, always_on(each)).await
+    read(kafka, topics.to_vec(), From::Beginning, each).await
 }
 
 /// Reads all partitions of `topic` to the end offsets found at the call, each from its offset in `from`. A partition that
@@ -95,7 +125,7 @@ pub async fn read_from(
     from: BTreeMap<i32, i64>,
     each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
-    read(kafka, vec![topic], Where::From(from), always_on(each)).await
+    read(kafka, vec![topic], From::Offsets(from), each).await
 }
 
 /// Reads these offsets of `topic` and no others. What a partition does not hold any more, or not yet, is passed over.
@@ -112,21 +142,20 @@ pub async fn read_ranges(
         if wanted.get(&partition).is_some_and(|range| range.contains(&offset)) {
             each(record);
         }
-        Next::On
     };
-    read(kafka, vec![topic], Where::Within(ranges), each).await
+    read(kafka, vec![topic], From::Within(ranges), each).await
 }
 
 async fn read(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: Where,
-    each: impl FnMut(Record) -> Next + Send + 'static,
+    from: From,
+    each: impl FnMut(Record) + Send + 'static,
 ) -> Result<(), KafkaError> {
     let shutdown = CancellationToken::new();
     // Whoever stops waiting also stops the thread.
     let _stop = shutdown.clone().drop_guard();
-    start(kafka, topics, from, each, shutdown, Until::End)?.stopped().await
+    start(kafka, topics, from, always_on(each), shutdown, Until::End)?.stopped().await
 }
 
 fn always_on(mut each: impl FnMut(Record) + Send + 'static) -> impl FnMut(Record) -> Next + Send + 'static {
@@ -191,38 +220,39 @@ enum Until {
     Shutdown,
 }
 
-/// What is read of each partition.
-enum Where {
-    /// Everything.
+/// Where reading begins, and where it ends.
+enum From {
     Beginning,
-    /// From an offset on; everything of a partition that has none here.
-    From(BTreeMap<i32, i64>),
-    /// These offsets; nothing of a partition that has none here.
+    Last(u32),
+    /// By partition; one without an offset, or with one that it does not hold, at its beginning.
+    Offsets(BTreeMap<i32, i64>),
+    /// By partition; nothing of one without a range.
     Within(BTreeMap<i32, Range<i64>>),
 }
 
-impl Where {
-    /// What to read of a partition that holds `low..end`: from where, and to which end.
-    fn of(&self, partition: i32, low: i64, end: i64) -> Option<Range<i64>> {
-        match self {
-            Self::Beginning => Some(low..end),
-            Self::From(from) => {
-                let from = from.get(&partition).copied().filter(|offset| (low..=end).contains(offset));
-                Some(from.unwrap_or(low)..end)
+impl From {
+    /// What to read of a partition that holds `low..end`.
+    fn range(&self, partition: i32, low: i64, end: i64) -> Option<Range<i64>> {
+        let first = match self {
+            Self::Beginning => low,
+            Self::Last(n) => low.max(end - i64::from(*n)),
+            Self::Offsets(offsets) => {
+                offsets.get(&partition).copied().filter(|offset| (low..=end).contains(offset)).unwrap_or(low)
             }
             Self::Within(ranges) => {
                 let wanted = ranges.get(&partition)?;
-                let range = wanted.start.max(low)..wanted.end.min(end);
-                (!range.is_empty()).then_some(range)
+                let held = wanted.start.max(low)..wanted.end.min(end);
+                return (!held.is_empty()).then_some(held);
             }
-        }
+        };
+        Some(first..end)
     }
 }
 
 fn start(
     kafka: &KafkaConfig,
     topics: Vec<String>,
-    from: Where,
+    from: From,
     each: impl FnMut(Record) -> Next + Send + 'static,
     shutdown: CancellationToken,
     until: Until,
@@ -294,7 +324,7 @@ impl Reader {
     fn run(
         &mut self,
         topics: &[String],
-        from: &Where,
+        from: &From,
         mut each: impl FnMut(Record) -> Next,
     ) -> Result<(), KafkaError> {
         self.assign(topics, from)?;
@@ -340,7 +370,7 @@ impl Reader {
             match each(record) {
                 Next::On => self.read(&position.topic, position.partition, position.offset + 1),
                 // Whoever was told that this reader has caught up was told the truth then.
-                Next::FromBeginning => self.assign(topics, &Where::Beginning)?,
+                Next::FromBeginning => self.assign(topics, &From::Beginning)?,
             }
         }
         if self.until == Until::End {
@@ -349,19 +379,19 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&mut self, topics: &[String], from: &Where) -> Result<(), KafkaError> {
+    fn assign(&mut self, topics: &[String], from: &From) -> Result<(), KafkaError> {
         let mut list = TopicPartitionList::new();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                let Some(range) = from.of(partition.id, low, end) else { continue };
-                // The first record may go before it is fetched.
-                let first = if range.start > low { Offset::Offset(range.start) } else { Offset::Beginning };
-                list.add_partition_offset(topic, partition.id, first)
+                let Some(Range { start: first, end }) = from.range(partition.id, low, end) else { continue };
+                // By name, so that what retention takes away meanwhile is no hole.
+                let at = if first == low { Offset::Beginning } else { Offset::Offset(first) };
+                list.add_partition_offset(topic, partition.id, at)
                     .map_err(|error| KafkaError::sorted(topic, &error))?;
-                if !range.is_empty() {
-                    self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, range.end);
+                if first < end {
+                    self.unread.entry(Arc::clone(&name)).or_default().insert(partition.id, end);
                 }
             }
             self.names.insert(name);

@@ -9,6 +9,7 @@ mod joining;
 mod redis;
 mod replaying;
 mod scope;
+mod watching;
 mod withdrawing;
 
 use std::collections::BTreeMap;

@@ -19,8 +19,17 @@ use crate::edge::{audit, operations};
                        knows of queries and banks. Every refusal is a problem document (RFC 9457): branch on `code`. What \
                        does not exist and what belongs to somebody else are refused alike.",
     ),
-    paths(super::status, super::report, operations::query, audit::digests),
-    components(schemas(Problem, QueryStatus, operations::QueryFacts)),
+    paths(
+        audit::digests,
+        super::status,
+        super::report,
+        operations::banks,
+        operations::pause,
+        operations::resume,
+        operations::overview,
+        operations::query,
+    ),
+    components(schemas(Problem, QueryStatus)),
     tags(
         (name = "queries", description = "What producers forward for a wallet."),
         (name = "audit", description = "What `cardquery audit` asks. To anybody but an auditor this address does not exist."),
@@ -80,6 +89,23 @@ pub(in crate::edge) struct AuditProblems;
 impl IntoResponses for AuditProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[Code::MESSAGE_MALFORMED, Code::BODY_TOO_LARGE, Code::ROUTE_UNKNOWN, Code::INTERNAL])
+    }
+}
+
+/// What a question of the operator about banks can be refused with.
+pub(in crate::edge) struct BankProblems;
+
+impl IntoResponses for BankProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[
+            Code::ROUTE_UNKNOWN,
+            Code::MALFORMED_JSON,
+            Code::UNSUPPORTED_MEDIA_TYPE,
+            Code::BODY_TOO_LARGE,
+            Code::FIELD_INVALID,
+            Code::BANK_UNKNOWN,
+            Code::INTERNAL,
+        ])
     }
 }
 

@@ -121,9 +121,8 @@ pub(super) fn banks(seen: &Seen<'_>) -> BanksFacts {
 fn bank(id: &BankId, seen: &Seen<'_>) -> BankSummary {
     let none = crate::domain::figures::BankFigures::default();
     let figures = seen.figures.banks.get(id).unwrap_or(&none);
-    let remarked = |remark| {
-        seen.remarks.get(id).and_then(|remarks| remarks.get(&remark)).copied().unwrap_or_default()
-    };
+    let remarked =
+        |remark| seen.remarks.get(id).and_then(|remarks| remarks.get(&remark)).copied().unwrap_or_default();
     let [p50_ms, p95_ms, p99_ms] = figures.reply_ms([500, 950, 990]);
     BankSummary {
         bank: id.to_string(),
@@ -152,7 +151,7 @@ fn bank(id: &BankId, seen: &Seen<'_>) -> BankSummary {
 }
 
 fn state(party: Option<&Party>) -> &'static str {
-    match party.map(Party::state) {
+    match party.map(|party| party.state) {
         Some(PartyState::Active) => "ACTIVE",
         Some(PartyState::Suspended) => "SUSPENDED",
         Some(PartyState::Left) => "LEFT",

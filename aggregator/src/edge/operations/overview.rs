@@ -145,12 +145,8 @@ mod tests {
     fn lag_is_what_is_there_and_not_read_and_unknown_where_no_leader_says() {
         let key = |partition| ("reply.alpha".to_owned(), partition);
         let read = |next_offset| Progress { next_offset, append_time: UnixMillis(7) };
-        let progress = BTreeMap::from([
-            (key(0), read(40)),
-            (key(1), read(3)),
-            (key(3), read(9)),
-            (key(4), read(5)),
-        ]);
+        let progress =
+            BTreeMap::from([(key(0), read(40)), (key(1), read(3)), (key(3), read(9)), (key(4), read(5))]);
         let ranges = Ranges::from([
             (key(0), Ok((10, 50))),
             (key(1), Ok((10, 50))),
