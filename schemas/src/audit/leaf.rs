@@ -215,6 +215,24 @@ pub struct Place {
 }
 
 impl Leaf {
+    /// Every kind.
+    pub const KINDS: [&'static str; 14] = [
+        "registered",
+        "released",
+        "held",
+        "cancelled",
+        "release-refused",
+        "risk",
+        "rejected",
+        "final",
+        "replies",
+        "viewed",
+        "grant-refused",
+        "withdrawn",
+        "erased",
+        RECEIPT,
+    ];
+
     /// The bytes that are hashed into the log.
     pub fn encode(&self) -> Bytes {
         let fields = match self {
@@ -450,7 +468,8 @@ impl Final {
 const NO_REPLY: &str = "none";
 
 impl Word {
-    fn as_str(self) -> &'static str {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Answered => "answered",
             Self::Refused => "refused",
@@ -656,6 +675,7 @@ mod tests {
             assert!(ids.insert(leaf.id()), "{}", leaf.kind());
         }
         assert_eq!(ids.len(), 14);
+        assert_eq!(leaves().iter().map(Leaf::kind).collect::<Vec<_>>(), Leaf::KINDS);
     }
 
     #[test]
