@@ -1,6 +1,7 @@
 //! A part of the selection that fits into memory: read, judged, made once more, compared.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 
 use aggregator::domain::assembly::Said;
 use aggregator::domain::query::Closing;
@@ -172,13 +173,13 @@ impl Reading<'_> {
             for index in asked {
                 let subject = &mut subjects[index];
                 let accepted_at = subject.accepted.accepted_at;
-                let removed = ranges.iter().any(|(partition, range)| {
-                    let low = self.ends.get(&(topic.clone(), *partition)).map_or(0, |(low, _)| *low);
+                let removed = |partition: i32| {
+                    let low = self.ends.get(&(topic.clone(), partition)).map_or(0, |(low, _)| *low);
+                    let begins = ranges.get(&partition).is_none_or(|range| range.start == low);
                     // What was before the first record that is left may have been about this query.
-                    low > 0
-                        && range.start == low
-                        && first_at.get(partition).is_none_or(|first| *first > accepted_at)
-                });
+                    low > 0 && begins && first_at.get(&partition).is_none_or(|first| *first > accepted_at)
+                };
+                let removed = partitions(subject, &bank, &ranges).into_iter().any(removed);
                 if ranges.is_empty() || removed {
                     subject.hearings.entry(bank.clone()).or_default().gone = true;
                 }
@@ -241,6 +242,16 @@ impl Reading<'_> {
             })
             .collect()
     }
+}
+
+/// Where a bank's word on a query lies. A bank sends by key, so it is one partition, and one that has nothing of the query says
+/// nothing; only of a bank that was not heard may it be any.
+fn partitions(subject: &Subject, bank: &BankId, ranges: &BTreeMap<i32, Range<i64>>) -> BTreeSet<i32> {
+    let counted = subject.report.outcomes.get(bank).and_then(|outcome| outcome.reply.as_ref());
+    let heard = subject.hearings.get(bank).into_iter().flat_map(|hearing| &hearing.heard);
+    let known: BTreeSet<i32> =
+        counted.map(|reply| reply.partition).into_iter().chain(heard.map(|heard| heard.at.0)).collect();
+    if known.is_empty() { ranges.keys().copied().collect() } else { known }
 }
 
 fn retention(family: Family) -> std::time::Duration {
