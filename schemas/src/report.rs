@@ -42,26 +42,36 @@ const VERSION: u32 = 1;
 
 /// Signs the coverage.
 pub fn sign_coverage(coverage: &Coverage, key: &SigningKey) -> wire::Signed {
-    let banks = coverage
-        .banks
-        .iter()
-        .map(|(bank, (outcome, segment))| wire::BankCoverage {
-            bank_id: bank.as_str().to_owned(),
-            outcome: (*outcome).into(),
-            segment_sha256: segment.map(Digest::to_wire).unwrap_or_default(),
-        })
-        .collect();
-    let body = wire::Coverage {
-        reference: Some((&coverage.reference).into()),
-        version: VERSION,
-        state: coverage.state.into(),
-        accepted_at_ms: coverage.accepted_at.0,
-        deadline_at_ms: coverage.deadline_at.0,
-        finalised_at_ms: coverage.finalised_at.0,
-        erase_on: coverage.erase_on.clone(),
-        banks,
-    };
-    sign::sign(Tag::Coverage, &body, key)
+    sign::sign(Tag::Coverage, &coverage.body(), key)
+}
+
+impl Coverage {
+    /// SHA-256 of the body that [`sign_coverage`] signs: what the audit log has of it.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.body().encode_to_vec())
+    }
+
+    fn body(&self) -> wire::Coverage {
+        let banks = self
+            .banks
+            .iter()
+            .map(|(bank, (outcome, segment))| wire::BankCoverage {
+                bank_id: bank.as_str().to_owned(),
+                outcome: (*outcome).into(),
+                segment_sha256: segment.map(Digest::to_wire).unwrap_or_default(),
+            })
+            .collect();
+        wire::Coverage {
+            reference: Some((&self.reference).into()),
+            version: VERSION,
+            state: self.state.into(),
+            accepted_at_ms: self.accepted_at.0,
+            deadline_at_ms: self.deadline_at.0,
+            finalised_at_ms: self.finalised_at.0,
+            erase_on: self.erase_on.clone(),
+            banks,
+        }
+    }
 }
 
 /// What a device knows of its own query, and trusts.

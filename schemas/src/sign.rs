@@ -25,11 +25,12 @@ pub enum Tag {
     RegistryEntry,
     RegistryRotation,
     ErasureReceipt,
+    AuditEvidence,
 }
 
 impl Tag {
     /// Every kind of signature.
-    pub const ALL: [Tag; 13] = [
+    pub const ALL: [Tag; 14] = [
         Tag::HubStatement,
         Tag::BankStatement,
         Tag::NotifierStatement,
@@ -43,6 +44,7 @@ impl Tag {
         Tag::RegistryEntry,
         Tag::RegistryRotation,
         Tag::ErasureReceipt,
+        Tag::AuditEvidence,
     ];
 
     /// The bytes before the separator. Part of the wire contract.
@@ -61,6 +63,7 @@ impl Tag {
             Tag::RegistryEntry => "registry-entry/v1",
             Tag::RegistryRotation => "registry-rotation/v1",
             Tag::ErasureReceipt => "erasure-receipt/v1",
+            Tag::AuditEvidence => "audit-evidence/v1",
         }
     }
 

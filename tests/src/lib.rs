@@ -13,6 +13,7 @@ pub mod hub_stage;
 pub mod java;
 pub mod kafka;
 pub mod logged_client;
+pub mod mass;
 pub mod process;
 pub mod prometheus;
 pub mod redis_server;

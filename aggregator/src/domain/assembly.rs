@@ -19,8 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest};
+use schemas::reply::{BadReply, Expected, Reply};
 use schemas::time::UnixMillis;
-use schemas::wire::BankOutcome;
+use schemas::wire::{BankOutcome, ReplyOutcome};
 
 use super::hold::{Held, Release};
 use super::query::{Closed, Closing, Collecting, Final, FinalKind, Outcome, Pair, Query, State};
@@ -69,6 +70,28 @@ pub enum Said {
     RetryLater,
     /// It failed a check.
     Invalid(Code),
+}
+
+impl Said {
+    /// What a record, opened or not, says to an open pair that expects `expected`.
+    pub fn of(opened: &Result<Reply, BadReply>, expected: &Expected, appended_at: UnixMillis) -> Self {
+        let checked = opened.as_ref().map_err(|bad| bad.code);
+        match checked.and_then(|reply| reply.check(expected, appended_at).map(|()| reply)) {
+            Ok(reply) => Self::word(reply),
+            Err(code) => Self::Invalid(code),
+        }
+    }
+
+    /// The word of a reply that was opened, whatever is expected.
+    pub fn word(reply: &Reply) -> Self {
+        let segment = || Digest::of(&reply.segment);
+        match reply.outcome {
+            ReplyOutcome::Answered => Self::Closing(Closing::Answered, segment()),
+            ReplyOutcome::Refused => Self::Closing(Closing::Refused, segment()),
+            ReplyOutcome::RetryLater => Self::RetryLater,
+            ReplyOutcome::Unspecified => Self::Invalid(Code::OUTCOME_INVALID),
+        }
+    }
 }
 
 /// What is to be done about it, in the same transaction as the new state.

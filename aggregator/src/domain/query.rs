@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use plumbing::kafka::Position;
 use schemas::codes::Code;
 use schemas::ids::{BankId, Digest, KeyId, Reference};
+use schemas::reply::Expected;
+use schemas::report::Coverage;
 use schemas::time::UnixMillis;
 use schemas::wire::{BankOutcome, QueryState};
 
@@ -95,6 +97,15 @@ pub struct Pair {
 }
 
 impl Pair {
+    /// What a reply must match.
+    pub fn expected(&self, report_key: &KeyId, times: &Times) -> Expected {
+        Expected {
+            statement_sha256: self.statement_sha256,
+            report_key: *report_key,
+            accepted_at: times.accepted_at,
+        }
+    }
+
     /// A pair that was not asked yet.
     pub fn new(statement_sha256: Digest, ask_at: Option<UnixMillis>) -> Self {
         Self {
@@ -252,6 +263,24 @@ impl Query {
 }
 
 impl Final {
+    /// What the hub says of it, to be signed.
+    pub fn coverage(&self, reference: &Reference, times: &Times) -> Coverage {
+        let digest = |bank: &Outcome| bank.reply.as_ref().map(|reply| reply.segment_sha256);
+        Coverage {
+            reference: reference.clone(),
+            state: self.wire_state(),
+            accepted_at: times.accepted_at,
+            deadline_at: times.deadline_at,
+            finalised_at: self.finalised_at,
+            erase_on: times.erase_on.to_string(),
+            banks: self
+                .outcomes
+                .iter()
+                .map(|(bank, outcome)| (bank.clone(), (outcome.outcome, digest(outcome))))
+                .collect(),
+        }
+    }
+
     /// The state as it is told.
     pub fn wire_state(&self) -> QueryState {
         match self.kind {

@@ -19,7 +19,7 @@ use schemas::ids::Reference;
 use schemas::openapi::Encoded;
 
 pub use self::openapi::document;
-use super::operations;
+use super::{audit, operations};
 use crate::handler::{Hub, Refused};
 use crate::store::Store;
 
@@ -38,6 +38,7 @@ pub fn router<S: Store>(hub: Arc<Hub<S>>) -> Router {
         .route(REPORT, post(report::<S>))
         .route(OPENAPI, get(openapi_document))
         .merge(operations::router())
+        .merge(audit::router())
         .fallback(async || Refusal(Code::ROUTE_UNKNOWN.into()))
         .method_not_allowed_fallback(async || Refusal(Code::METHOD_NOT_ALLOWED.into()))
         .layer(DefaultBodyLimit::max(MAX_GRANT))

@@ -5,18 +5,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use plumbing::kafka::{Handler, KafkaError, Record, Verdict};
 use schemas::batch::VerifiedRoots;
 use schemas::codes::Code;
-use schemas::ids::{BankId, Digest, Reference};
+use schemas::ids::{BankId, Reference};
 use schemas::registry::Registry;
-use schemas::reply::{self, BadReply, Expected, Reply};
+use schemas::reply::{self, BadReply, Reply};
 use schemas::time::UnixMillis;
 use schemas::topics::Owner;
-use schemas::wire::ReplyOutcome;
 
 use super::write::After;
 use super::{Hub, dead_letter, may_be_news, progress, retry};
 use crate::domain::assembly::{Counted, Event, Said};
 use crate::domain::figures::Remark;
-use crate::domain::query::{Closing, Query, State};
+use crate::domain::query::{Query, State};
 use crate::metric_names;
 use crate::store::{Remarked, Store, StoreResult, Tx};
 
@@ -188,15 +187,8 @@ impl About<'_> {
             (Err(bad), _) => (Said::Invalid(bad.code), None),
             (Ok(reply), State::Collecting(open)) => {
                 let pair = open.pairs.get(&self.bank).ok_or(Code::BANK_NOT_ASKED)?;
-                let expected = Expected {
-                    statement_sha256: pair.statement_sha256,
-                    report_key: query.report_key,
-                    accepted_at: query.times.accepted_at,
-                };
-                match reply.check(&expected, appended_at) {
-                    Ok(()) => (said(reply), Some(&reply.segment)),
-                    Err(code) => (Said::Invalid(code), None),
-                }
+                let expected = pair.expected(&query.report_key, &query.times);
+                (Said::of(&self.reply, &expected, appended_at), Some(&reply.segment))
             }
             // The query has ended: the rule only counts what comes now.
             (
@@ -207,7 +199,7 @@ impl About<'_> {
                 | State::Rejected(_)
                 | State::Cancelled { .. }
                 | State::Erased { .. },
-            ) => (said(reply), None),
+            ) => (Said::word(reply), None),
         };
         let asked = match &query.state {
             State::Collecting(open) => open.pairs.contains_key(&self.bank),
@@ -232,16 +224,6 @@ fn open(
     let party = registry.bank(bank).ok_or(BadReply { code: Code::BANK_UNKNOWN, about: None })?;
     let key = record.key.as_deref().unwrap_or_default();
     reply::open(bank, key, record.value.clone(), party, UnixMillis(record.append_time_ms), roots)
-}
-
-fn said(reply: &Reply) -> Said {
-    let segment = Digest::of(&reply.segment);
-    match reply.outcome {
-        ReplyOutcome::Answered => Said::Closing(Closing::Answered, segment),
-        ReplyOutcome::Refused => Said::Closing(Closing::Refused, segment),
-        ReplyOutcome::RetryLater => Said::RetryLater,
-        ReplyOutcome::Unspecified => Said::Invalid(Code::OUTCOME_INVALID),
-    }
 }
 
 /// What is remembered of a reply that changed nothing that a person sees.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use schemas::codes::Code;
-use schemas::ids::{BankId, Digest, Reference};
-use schemas::report::{Coverage, sign_coverage};
+use schemas::ids::{BankId, Reference};
+use schemas::report::sign_coverage;
 use schemas::time::UnixMillis;
 use schemas::wire::{self, QueryState, event_record};
 
@@ -69,7 +69,8 @@ impl<S: Store> Hub<S> {
                 }
                 Effect::Report => {
                     if let State::Final(report) = &query.state {
-                        let coverage = sign_coverage(&coverage(&query, report), &self.key);
+                        let coverage =
+                            sign_coverage(&report.coverage(&query.reference, &query.times), &self.key);
                         let registry = self.registry.next_offset();
                         tx.keep_coverage(&reference, &coverage).await?;
                         tx.leaf(audit::finalised(&reference, report, &coverage, registry)).await?;
@@ -181,25 +182,6 @@ async fn keep_proofs<T: Tx>(tx: &mut T, reference: &Reference, report: &Final) -
         metrics::counter!(metric_names::AUDIT_UNPROVEN, "bank" => bank.to_string()).increment(1);
     }
     Ok(())
-}
-
-fn coverage(query: &Query, report: &Final) -> Coverage {
-    let digest = |bank: &crate::domain::query::Outcome| -> Option<Digest> {
-        bank.reply.as_ref().map(|reply| reply.segment_sha256)
-    };
-    Coverage {
-        reference: query.reference.clone(),
-        state: report.wire_state(),
-        accepted_at: query.times.accepted_at,
-        deadline_at: query.times.deadline_at,
-        finalised_at: report.finalised_at,
-        erase_on: query.times.erase_on.to_string(),
-        banks: report
-            .outcomes
-            .iter()
-            .map(|(bank, outcome)| (bank.clone(), (outcome.outcome, digest(outcome))))
-            .collect(),
-    }
 }
 
 fn report_ready(report: &Final) -> event_record::Message {

@@ -35,7 +35,7 @@ pub use self::memory::{Clock, MemoryStore, SystemClock};
 pub use self::postgres::{DayKeyError, DayKeys, DaysError, PostgresStore, PostgresTx};
 use crate::domain::asking::Asking;
 use crate::domain::figures::{Figures, Remark};
-use crate::domain::query::Query;
+use crate::domain::query::{Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
 use crate::domain::subject::SubjectMac;
 
@@ -178,6 +178,32 @@ pub struct ReportContent {
     pub segments: BTreeMap<BankId, Bytes>,
 }
 
+/// What is kept of a query, digested.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kept {
+    /// Its state, an open query's without its pairs; `None` when it cannot be read.
+    pub state: Option<State>,
+    /// The body of its signed coverage, if there is one.
+    pub coverage: Option<Content>,
+    /// Its encoded segments, by the bank as the store names it.
+    pub segments: BTreeMap<String, Content>,
+}
+
+/// Stored content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Its digest.
+    Sha256(Digest),
+    /// It does not open with the key of its day, or is not what stands there.
+    Unreadable,
+}
+
+impl From<Option<Digest>> for Content {
+    fn from(digest: Option<Digest>) -> Self {
+        digest.map_or(Self::Unreadable, Self::Sha256)
+    }
+}
+
 /// A day of which everything is erased.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErasedDay {
@@ -295,6 +321,12 @@ pub trait Store: LogStore + Send + Sync + 'static {
         &self,
         topics: &BTreeSet<String>,
     ) -> impl Future<Output = StoreResult<BTreeMap<(String, i32), Progress>>> + Send;
+
+    /// What is kept of these queries, of one moment for each; those that are not there are missing.
+    fn kept(
+        &self,
+        references: &BTreeSet<Reference>,
+    ) -> impl Future<Output = StoreResult<BTreeMap<Reference, Kept>>> + Send;
 
     /// The content of a final report; `None` when it is gone.
     fn report(

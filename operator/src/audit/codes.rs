@@ -72,8 +72,38 @@ codes! {
     REGISTRY_MALFORMED Fault "A line of registry/entries.jsonl does not have the documented form."
     REGISTRY_REFUSED Fault "A registry entry is refused: too few signatures of these roots, or it does not go on from the one before; the reason stands beside it."
     REGISTRY_VERSIONS_MISSING Note "Between two entries of a party there were others, which compaction removed before they were exported."
+    REPLAY_BANKS_DIFFER Fault "The log's report has other banks than those that were asked."
+    REPLAY_CONFLICT_DIFFERS Fault "Whether a later valid reply of the bank contradicts the one that counts is not as the log says."
+    REPLAY_COVERAGE_DIFFERS Fault "The report that the topics give, once more by the same rule, has another digest than the one that was signed."
+    REPLAY_FINAL_AT_DIFFERS Fault "The report became final at another time than the rule gives, for example before its deadline."
+    REPLAY_LOG_CONTRADICTS Fault "The outcomes in a leaf do not have the digest of the coverage in the same leaf."
+    REPLAY_NOT_ACCEPTED Fault "The log has a report of a query that it did not accept."
+    REPLAY_OUTCOME_DIFFERS Fault "A bank without a reply that counts has another outcome than the rule gives."
+    REPLAY_QUERY_DIFFERS Fault "The query's record does not say what the log says of its acceptance; what differs stands beside it."
+    REPLAY_QUERY_MISSING Fault "The query topic goes on and does not have the query's record where the log says that it lies."
+    REPLAY_RECORD_REMOVED Fault "A record that the log names is gone before its retention is over: somebody removed it."
+    REPLAY_REPLY_ADDED Fault "The log counts a reply that is not where it says in the bank's topic: nobody sent it, or the record was removed."
+    REPLAY_REPLY_DIFFERS Fault "The record of the reply that counts is not the one that the log digested."
+    REPLAY_REPLY_DROPPED Fault "The bank's topic has a valid reply in time, and the log says that there was none."
+    REPLAY_REPLY_EARLIER Fault "The bank's partition has a valid reply before the one that counts: the first one counts."
+    REPLAY_REPLY_EARLIER_ELSEWHERE Note "Another partition of the bank's topic has a valid reply with an earlier append time. Between partitions the order of reading decides: a bank that sends by key uses one."
+    REPLAY_REPLY_INVALID Fault "The reply that counts fails a check; the code stands beside it."
+    REPLAY_REPLY_LATE Fault "The reply that counts was appended after the deadline."
+    REPLAY_STATE_DIFFERS Fault "The report has another state than the rule gives."
+    REPLAY_UNDETERMINED Note "It depends on a registry entry that came between the reply and the report, or that compaction removed; the log's word was taken."
     REPLY_INVALID Fault "What a leaf holds of a bank's reply is not signed by that bank, or is about something else; the reason stands beside it."
     ROOT_MISMATCH Fault "Entries and tiles agree with each other, and do not lead to the root that was signed: somewhere in the named range."
+    STORE_CONTENT_KEPT Fault "The store keeps content of a query that was withdrawn or erased."
+    STORE_COVERAGE_DIFFERS Fault "The stored coverage is not the one that was signed."
+    STORE_COVERAGE_MISSING Fault "The coverage of a final report is not in the store."
+    STORE_COVERAGE_UNREADABLE Fault "The stored coverage does not open with the key of its day: its row was altered, or the key is gone."
+    STORE_QUERY_MISSING Fault "The store does not have the query."
+    STORE_SEGMENT_ADDED Fault "The store has a segment of a bank that has no reply that counts."
+    STORE_SEGMENT_DIFFERS Fault "The stored segment is not that of the reply that counts."
+    STORE_SEGMENT_MISSING Fault "The segment of the reply that counts is not in the store."
+    STORE_SEGMENT_UNREADABLE Fault "The stored segment does not open with the key of its day: its row was altered, or the key is gone."
+    STORE_STATE_DIFFERS Fault "The facts in the query's row are not those of the log."
+    STORE_STATE_UNREADABLE Fault "The facts in the query's row cannot be read."
     TILE_HASH_MISMATCH Fault "A tile differs from the tree of the entries, which is the signed one: the tile was changed."
     TILE_MISSING Fault "A tile is missing. Export again into an empty folder."
     TILE_TRUNCATED Fault "A tile has another length than its name says. Export again into an empty folder."
@@ -92,7 +122,7 @@ pub(super) fn text() -> String {
             Weight::Fault => "fault",
             Weight::Note => "note ",
         };
-        format!("{:<25}  {weight}  {}\n", code.as_str(), code.help())
+        format!("{:<30}  {weight}  {}\n", code.as_str(), code.help())
     };
     Code::ALL.iter().map(line).collect()
 }

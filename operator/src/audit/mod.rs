@@ -17,6 +17,7 @@
 //! | `codes.rs`, `finding.rs` | what a check can find, with help, and how it is told |
 //! | `sorter.rs`, `hexed.rs` | sorting on disk, bytes in documents |
 //! | `options.rs` | the command line |
+//! | `replay/` | every report once more from the topics |
 //!
 //! All but `export/` works without a network. What must never happen here: anything is written to a topic, or an offset is
 //! committed.
@@ -33,6 +34,7 @@ pub mod notes;
 pub mod options;
 pub mod proof;
 pub mod registry_file;
+pub mod replay;
 mod reply;
 mod sorter;
 pub mod verify;
@@ -50,7 +52,7 @@ use serde_json::json;
 
 use self::finding::Finding;
 use self::folder::Folder;
-use self::options::{Check, Command, Consistency, Export, Options, Prove, Verify};
+use self::options::{Check, Command, Consistency, EvidenceCommand, Export, Options, Prove, Verify};
 use self::verify::Witnessed;
 
 /// Runs the command and prints.
@@ -62,6 +64,8 @@ pub async fn run(options: Options) -> Result<ExitCode, Failure> {
         Command::Check(args) => check(&args),
         Command::Codes { json: true } => say(&codes::json().to_string()),
         Command::Codes { json: false } => say(&codes::text()),
+        Command::Evidence(EvidenceCommand::Check(options)) => replay::check(&options),
+        Command::Replay(options) => replay::run(&options).await,
         Command::Consistency(args) => consistency(&args),
         Command::Export(args) => copy(&args).await,
         Command::Prove(args) => prove(&args),

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use clap::{Args, Subcommand};
 use schemas::ids::{BankId, Reference};
 
+use super::replay;
+
 /// Copies the audit log, verifies it, and proves single entries of it.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
@@ -27,14 +29,26 @@ pub enum Command {
     },
     /// Proves, offline, that the log of one checkpoint goes on from that of an earlier one.
     Consistency(Consistency),
+    /// Looks at the evidence of a replay.
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Copies the log into a folder, or goes on where the last copy ended. Reads as the Kafka user of the settings, which is
     /// to be the auditor's; joins no group and commits nothing.
     Export(Export),
     /// Writes a proof of a query's entries, or of one bank's reply, that a third party checks with root keys alone.
     Prove(Prove),
+    /// Makes the reports of queries once more from the topics and compares their digests with the log and the store.
+    Replay(Box<replay::options::Options>),
     /// Verifies a copy of the log, offline, with root keys alone. Exit code 65 when anything is wrong; then it names the first
     /// bad entry.
     Verify(Verify),
+}
+
+/// The evidence of a replay.
+#[derive(Clone, Debug, Subcommand)]
+pub enum EvidenceCommand {
+    /// Looks whether evidence is what an auditor signed. Needs no network.
+    Check(replay::options::CheckOptions),
 }
 
 /// Copies the log.

@@ -4,6 +4,7 @@
 //! are assigned once. [`read_to_end`] is the same reader that ends when it has caught up.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_denied, is_unknown_topic};
 use super::logs;
-use super::record::Record;
+use super::record::{Position, Record};
 use super::signs::{Pulse, Reach};
 use super::watermarks;
 use crate::health::Health;
@@ -127,6 +128,24 @@ pub async fn read_from(
     read(kafka, vec![topic], From::Offsets(from), each).await
 }
 
+/// Reads these offsets of `topic` and no others. What a partition does not hold any more, or not yet, is passed over.
+pub async fn read_ranges(
+    kafka: &KafkaConfig,
+    topic: String,
+    ranges: BTreeMap<i32, Range<i64>>,
+    mut each: impl FnMut(Record) + Send + 'static,
+) -> Result<(), KafkaError> {
+    let wanted = ranges.clone();
+    let each = move |record: Record| {
+        // The client has fetched more when the last one is there.
+        let Position { partition, offset, .. } = record.position;
+        if wanted.get(&partition).is_some_and(|range| range.contains(&offset)) {
+            each(record);
+        }
+    };
+    read(kafka, vec![topic], From::Within(ranges), each).await
+}
+
 async fn read(
     kafka: &KafkaConfig,
     topics: Vec<String>,
@@ -201,24 +220,32 @@ enum Until {
     Shutdown,
 }
 
-/// Where reading begins.
+/// Where reading begins, and where it ends.
 enum From {
     Beginning,
     Last(u32),
     /// By partition; one without an offset, or with one that it does not hold, at its beginning.
     Offsets(BTreeMap<i32, i64>),
+    /// By partition; nothing of one without a range.
+    Within(BTreeMap<i32, Range<i64>>),
 }
 
 impl From {
-    /// The offset in a partition that holds `low..end`.
-    fn offset(&self, partition: i32, low: i64, end: i64) -> i64 {
-        match self {
+    /// What to read of a partition that holds `low..end`.
+    fn range(&self, partition: i32, low: i64, end: i64) -> Option<Range<i64>> {
+        let first = match self {
             Self::Beginning => low,
             Self::Last(n) => low.max(end - i64::from(*n)),
             Self::Offsets(offsets) => {
                 offsets.get(&partition).copied().filter(|offset| (low..=end).contains(offset)).unwrap_or(low)
             }
-        }
+            Self::Within(ranges) => {
+                let wanted = ranges.get(&partition)?;
+                let held = wanted.start.max(low)..wanted.end.min(end);
+                return (!held.is_empty()).then_some(held);
+            }
+        };
+        Some(first..end)
     }
 }
 
@@ -358,7 +385,7 @@ impl Reader {
             let name: Arc<str> = Arc::from(topic.as_str());
             for partition in watermarks::partitions(&self.consumer, topic)? {
                 let (low, end) = self.ends(topic, partition.id)?;
-                let first = from.offset(partition.id, low, end);
+                let Some(Range { start: first, end }) = from.range(partition.id, low, end) else { continue };
                 // By name, so that what retention takes away meanwhile is no hole.
                 let at = if first == low { Offset::Beginning } else { Offset::Offset(first) };
                 list.add_partition_offset(topic, partition.id, at)

@@ -58,7 +58,7 @@ pub use consumer::{Consumer, ConsumerConfig, ConsumerHandle, Subscription};
 pub use dead_letter::{DeadLetters, Disposition, TopicFor};
 pub use error::{ConsumerError, KafkaError, ProduceError, Refusal};
 pub use fold::{Changes, Fold};
-pub use follow::{Follower, Next, TapFrom, follow, read_from, read_to_end, tap};
+pub use follow::{Follower, Next, TapFrom, follow, read_from, read_ranges, read_to_end, tap};
 pub use group_offsets::GroupOffsets;
 pub use handler::{Commit, ErrorClass, Handler, Lanes, Verdict};
 pub use logs::PlainContext;

@@ -8,6 +8,8 @@ use std::time::Duration;
 use futures::StreamExt;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::{Offset, TopicPartitionList};
+use schemas::time::UnixMillis;
 
 use super::config::KafkaConfig;
 use super::error::{KafkaError, is_unknown_topic};
@@ -64,6 +66,49 @@ impl Watermarks {
             .collect()
             .await
     }
+
+    /// Per partition of `topic` the first offset whose record was appended at or after `instant`, or the end offset when
+    /// there is none.
+    ///
+    /// # Errors
+    /// When a partition cannot be asked.
+    pub async fn offsets_at(
+        &self,
+        topic: &str,
+        instant: UnixMillis,
+    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let (client, topic) = (Arc::clone(&self.client), topic.to_owned());
+        tokio::task::spawn_blocking(move || topic_offsets_at(&client, &topic, instant))
+            .await
+            .unwrap_or(Err(KafkaError::Stopped))
+    }
+}
+
+fn topic_offsets_at(
+    client: &BaseConsumer<PlainContext>,
+    topic: &str,
+    instant: UnixMillis,
+) -> Result<BTreeMap<i32, i64>, KafkaError> {
+    let sorted = |error| KafkaError::sorted(topic, &error);
+    let partitions = partitions(client, topic)?;
+    let mut asked = TopicPartitionList::new();
+    for Partition { id, .. } in &partitions {
+        asked.add_partition_offset(topic, *id, Offset::Offset(instant.0)).map_err(sorted)?;
+    }
+    let found = client.offsets_for_times(asked, ANSWER_WITHIN).map_err(sorted)?;
+    let mut offsets = BTreeMap::new();
+    for element in found.elements_for_topic(topic) {
+        element.error().map_err(sorted)?;
+        let offset = match element.offset() {
+            Offset::Offset(offset) => offset,
+            // Nothing is that young.
+            Offset::End | Offset::Beginning | Offset::Invalid | Offset::Stored | Offset::OffsetTail(_) => {
+                watermarks(client, topic, element.partition())?.1
+            }
+        };
+        offsets.insert(element.partition(), offset);
+    }
+    Ok(offsets)
 }
 
 type Range = ((String, i32), Result<(i64, i64), KafkaError>);

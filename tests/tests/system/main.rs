@@ -1,6 +1,7 @@
 //! The whole system as processes on the stack: while its surroundings change (Redis goes, a bank comes, the hub is away,
 //! days pass), and under what people and strangers do to it.
 
+mod auditing;
 mod canary;
 mod dead_letters;
 mod downtime;

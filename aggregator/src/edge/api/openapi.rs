@@ -9,7 +9,7 @@ use schemas::openapi::{problems, published, text};
 use utoipa::openapi::{RefOr, Response};
 use utoipa::{IntoParams, IntoResponses, OpenApi};
 
-use crate::edge::operations;
+use crate::edge::{audit, operations};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -20,6 +20,7 @@ use crate::edge::operations;
                        does not exist and what belongs to somebody else are refused alike.",
     ),
     paths(
+        audit::digests,
         super::status,
         super::report,
         operations::banks,
@@ -31,6 +32,7 @@ use crate::edge::operations;
     components(schemas(Problem, QueryStatus)),
     tags(
         (name = "queries", description = "What producers forward for a wallet."),
+        (name = "audit", description = "What `cardquery audit` asks. To anybody but an auditor this address does not exist."),
         (name = "operations", description = "What `cardquery` asks. To anybody but the operator these addresses do not \
                                              exist."),
     ),
@@ -39,8 +41,8 @@ struct Interface;
 
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
     let certificate = "A client certificate of the authority in `tls.ca_file` whose name is `upstream-<id>`: it opens the queries of \
-         that upstream; or `operator`: it opens the operations. Without `tls` the service listens on a loopback address \
-         only, believes the path, and has no operations.";
+         that upstream; `operator`: it opens the operations; or `auditor`: it opens what is for auditors. Without `tls` the service listens on a loopback address \
+         only, believes the path, and has neither of these.";
     text(&published(Interface::openapi(), certificate))
 });
 
@@ -78,6 +80,15 @@ pub(in crate::edge) struct OperationProblems;
 impl IntoResponses for OperationProblems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
         problems(&[Code::ROUTE_UNKNOWN, Code::QUERY_NOT_FOUND, Code::INTERNAL])
+    }
+}
+
+/// What a question of an auditor can be refused with.
+pub(in crate::edge) struct AuditProblems;
+
+impl IntoResponses for AuditProblems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        problems(&[Code::MESSAGE_MALFORMED, Code::BODY_TOO_LARGE, Code::ROUTE_UNKNOWN, Code::INTERNAL])
     }
 }
 
@@ -144,8 +155,9 @@ mod tests {
         );
         let document: Value = serde_json::from_str(document()).expect("JSON");
         let paths: Vec<_> = document["paths"].as_object().expect("paths").keys().collect();
+        let own = [super::super::QUERY, super::super::REPORT];
         let served: Vec<&str> =
-            operations::ADDRESSES.into_iter().chain([super::super::QUERY, super::super::REPORT]).collect();
+            audit::ADDRESSES.into_iter().chain(operations::ADDRESSES).chain(own).collect();
         assert_eq!(paths, served);
     }
 }

@@ -21,10 +21,10 @@ use schemas::time::{Calendar, UnixMillis};
 use schemas::wire::{self, event_record};
 
 use super::{
-    Clock, GrantUse, NewQuery, OpenQueries, OutboxRow, Outgoing, Plan, Progress, Registered, SealedContact,
-    Store, StoreResult, Tx,
+    Clock, Content, GrantUse, Kept, NewQuery, OpenQueries, OutboxRow, Outgoing, Plan, Progress, Registered,
+    SealedContact, Store, StoreResult, Tx,
 };
-use crate::domain::query::{Collecting, Pair, Query, State};
+use crate::domain::query::{Collecting, Final, FinalKind, Pair, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
 use crate::domain::subject::SubjectMac;
 use crate::domain::window::Window;
@@ -73,6 +73,7 @@ pub async fn suite<S: Store>(make: impl AsyncFn(Arc<dyn Clock>) -> S) {
         only_due_pairs_are_asked(&fresh().await).await?;
         asking_is_noted_with_the_next_batch(&fresh().await).await?;
         content_is_gone_when_it_is_dropped(&fresh().await).await?;
+        what_is_kept_is_digested(&fresh().await).await?;
         a_query_is_its_own_subjects_alone(&fresh().await).await?;
         a_grant_is_used_once_and_may_be_shown_again(&fresh().await).await?;
         a_refused_grant_counts_once_for_its_person_and_hour(&fresh().await).await?;
@@ -338,6 +339,38 @@ async fn content_is_gone_when_it_is_dropped<S: Store>(store: &S) -> StoreResult<
     assert_eq!(store.report(&query.reference).await?, None);
     assert_eq!(store.contact(&query.reference).await?, None);
     assert!(store.query(&query.reference).await?.is_some(), "the row itself stays");
+    Ok(())
+}
+
+async fn what_is_kept_is_digested<S: Store>(store: &S) -> StoreResult<()> {
+    let (query, open) = (registered(store, 1).await?, registered(store, 2).await?);
+    let segment = Bytes::from_static(b"segment");
+    let coverage = wire::Signed { body: Bytes::from_static(b"coverage"), ..Default::default() };
+    let report = Final { kind: FinalKind::Empty, finalised_at: UnixMillis(1), outcomes: BTreeMap::new() };
+    let mut tx = store.begin().await?;
+    tx.lock(&BTreeSet::from([query.reference.clone()])).await?;
+    tx.keep_segment(&query.reference, &bank("alpha"), &segment).await?;
+    tx.keep_coverage(&query.reference, &coverage).await?;
+    tx.save(&Query { state: State::Final(report.clone()), ..query.clone() }).await?;
+    tx.commit().await?;
+    let asked = BTreeSet::from([query.reference.clone(), open.reference.clone(), reference()]);
+    let expected = BTreeMap::from([
+        (
+            query.reference.clone(),
+            Kept {
+                state: Some(State::Final(report)),
+                coverage: Some(Content::Sha256(Digest::of(b"coverage"))),
+                segments: BTreeMap::from([("alpha".to_owned(), Content::Sha256(Digest::of(b"segment")))]),
+            },
+        ),
+        (open.reference, Kept { state: Some(State::Collecting(Collecting::default())), ..Kept::default() }),
+    ]);
+    assert_eq!(store.kept(&asked).await?, expected, "a missing query is missing");
+    let mut tx = store.begin().await?;
+    tx.drop_content(&query.reference).await?;
+    tx.commit().await?;
+    let kept = store.kept(&asked).await?.remove(&query.reference).expect("the row is there");
+    assert_eq!((kept.coverage, kept.segments), (None, BTreeMap::new()));
     Ok(())
 }
 

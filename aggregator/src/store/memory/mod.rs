@@ -22,12 +22,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use self::log::Log;
 use super::{
-    ErasedDay, GrantUse, LeasedRow, NewQuery, OpenQueries, OutboxRow, Pause, Plan, Progress, Registered,
-    Remarked, Remarks, ReportContent, SealedContact, Store, StoreResult, Tx,
+    Content, ErasedDay, GrantUse, Kept, LeasedRow, NewQuery, OpenQueries, OutboxRow, Pause, Plan, Progress,
+    Registered, Remarked, Remarks, ReportContent, SealedContact, Store, StoreResult, Tx,
 };
 use crate::domain::asking::Asking;
 use crate::domain::figures::{Figures, Remark};
-use crate::domain::query::{Final, Query, State};
+use crate::domain::query::{Collecting, Final, Query, State};
 use crate::domain::refusals::{Hour, SubjectHour};
 use crate::domain::subject::SubjectMac;
 use crate::domain::window::Times;
@@ -222,6 +222,29 @@ impl Store for MemoryStore {
         let tables = self.tables.lock().await;
         let of_topics = tables.progress.iter().filter(|((topic, _), _)| topics.contains(topic));
         Ok(of_topics.map(|(partition, progress)| (partition.clone(), *progress)).collect())
+    }
+
+    async fn kept(&self, references: &BTreeSet<Reference>) -> StoreResult<BTreeMap<Reference, Kept>> {
+        let tables = self.tables.lock().await;
+        let of_query = |reference: &Reference| {
+            let state = match &tables.queries.get(reference)?.query.state {
+                State::Collecting(_) => State::Collecting(Collecting::default()),
+                ended => ended.clone(),
+            };
+            let coverage = tables.coverages.get(reference);
+            let segments = tables.segments.get(reference).into_iter().flatten();
+            Some(Kept {
+                state: Some(state),
+                coverage: coverage.map(|signed| Content::Sha256(Digest::of(&signed.body))),
+                segments: segments
+                    .map(|(bank, segment)| (bank.to_string(), Content::Sha256(Digest::of(segment))))
+                    .collect(),
+            })
+        };
+        Ok(references
+            .iter()
+            .filter_map(|reference| Some((reference.clone(), of_query(reference)?)))
+            .collect())
     }
 
     async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {

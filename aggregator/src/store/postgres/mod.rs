@@ -10,6 +10,7 @@
 //! | `watching.rs` | paused banks, replies that changed nothing, the figures of the last reports |
 //! | `askings.rs` | counts how often people ask |
 //! | `days.rs`, `day_keys.rs` | the partitions of content, and the keys it is wrapped under |
+//! | `kept.rs` | digests of what is kept |
 //! | `erase.rs` | what becomes of a day at its end |
 //! | `log.rs` | the audit log |
 //! | `state.rs`, `keys.rs`, `types.rs` | how values stand in columns |
@@ -24,6 +25,7 @@ mod days;
 mod erase;
 mod error;
 mod flush;
+mod kept;
 mod keys;
 mod log;
 mod outbox;
@@ -57,8 +59,8 @@ use self::keys::{reference, uuid};
 pub use self::tx::PostgresTx;
 use self::types::{Day, Stamp};
 use super::{
-    Clock, ErasedDay, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact, Store,
-    StoreError, StoreResult,
+    Clock, ErasedDay, Kept, LeasedRow, OpenQueries, Pause, Progress, Remarks, ReportContent, SealedContact,
+    Store, StoreError, StoreResult,
 };
 use crate::domain::figures::Figures;
 use crate::domain::query::Query;
@@ -241,6 +243,10 @@ impl Store for PostgresStore {
             ((topic, partition), Progress { next_offset, append_time })
         });
         Ok(known.collect())
+    }
+
+    async fn kept(&self, references: &BTreeSet<Reference>) -> StoreResult<BTreeMap<Reference, Kept>> {
+        self.digested(references).await
     }
 
     async fn report(&self, reference: &Reference) -> StoreResult<Option<ReportContent>> {
