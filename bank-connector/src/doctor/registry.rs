@@ -116,13 +116,15 @@ fn signing(party: &Party, held: KeyId, now: UnixMillis) -> (String, State) {
         .map(|key| key.id().to_string())
         .collect();
     let in_force = if in_force.is_empty() { "none".to_owned() } else { in_force.join(", ") };
-    let (word, fix) = match fault {
-        Code::KEY_REVOKED => ("is revoked", "name the file of a key in force in signing_key_file"),
-        Code::KEY_NOT_YET_VALID => ("is not in force yet", "go on with the key before it until it is"),
-        _ => (
+    let (word, fix) = if fault == Code::KEY_REVOKED {
+        ("is revoked", "name the file of a key in force in signing_key_file")
+    } else if fault == Code::KEY_NOT_YET_VALID {
+        ("is not in force yet", "go on with the key before it until it is")
+    } else {
+        (
             "is not this bank's",
             "name the file of a key in force in signing_key_file, or publish its public half",
-        ),
+        )
     };
     (format!("signing key {held} {word}; in force: {in_force}"), State::failed(Exit::Config, fix))
 }

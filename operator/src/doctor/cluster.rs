@@ -33,12 +33,12 @@ pub(super) async fn look(
     match timeout(READ_WITHIN, read).await {
         Ok(Ok(plan)) => tell(&plan, &wanted, path, report),
         Ok(Err(error)) => {
-            let fix = match &error {
-                ApplyError::Disagree => "wait until the brokers agree with their controller, and look again",
-                _ if error.exit() == Exit::Denied => {
-                    "kafka.properties: use a user who may describe the cluster, its access lists and its users"
-                }
-                _ => "try again; if it stays so, look at the brokers' logs",
+            let fix = if matches!(error, ApplyError::Disagree) {
+                "wait until the brokers agree with their controller, and look again"
+            } else if error.exit() == Exit::Denied {
+                "kafka.properties: use a user who may describe the cluster, its access lists and its users"
+            } else {
+                "try again; if it stays so, look at the brokers' logs"
             };
             report.add("topics", error.to_string(), State::failed(error.exit(), fix));
         }

@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn keys_that_do_not_count_yet_do_not_count() {
-        let before = UnixMillis(0);
+        let before = UnixMillis(-1);
         let registry = sample_registry();
         for name in ["hub/hub", "notifier/notifier"] {
             let name = name.parse().expect("a name");

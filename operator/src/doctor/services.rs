@@ -161,9 +161,7 @@ fn lag(metrics: &str) -> u64 {
     let lines = metrics.lines().filter(|line| line.starts_with(CONSUMER_LAG));
     let values = lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
     // Records are whole numbers, and far fewer than a float holds.
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "never negative")]
-    let sum = values.sum::<f64>() as u64;
-    sum
+    values.sum::<f64>() as u64
 }
 
 fn now_ms() -> i64 {

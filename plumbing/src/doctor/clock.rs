@@ -73,10 +73,13 @@ fn judged(newest: Option<i64>, now: i64) -> (String, State) {
 /// What a difference of so many milliseconds between this clock and another one means.
 pub fn skew(ms: i64) -> State {
     let fix = "set this machine's clock by NTP: timedatectl";
-    match ms.abs() {
-        ..=NOTICED_MS => State::Ok,
-        ..=HARMFUL_MS => State::warning(fix),
-        _ => State::failed(Exit::Config, fix),
+    let ms = ms.abs();
+    if ms <= NOTICED_MS {
+        State::Ok
+    } else if ms <= HARMFUL_MS {
+        State::warning(fix)
+    } else {
+        State::failed(Exit::Config, fix)
     }
 }
 
@@ -84,10 +87,13 @@ fn seconds(ms: i64) -> String {
     if ms < 60_000 {
         return format!("{}.{} s", ms / 1000, ms % 1000 / 100);
     }
-    match ms / 60_000 {
-        minutes @ ..120 => format!("{minutes} min"),
-        minutes @ ..2_880 => format!("{} h", minutes / 60),
-        minutes => format!("{} d", minutes / 1_440),
+    let minutes = ms / 60_000;
+    if minutes < 120 {
+        format!("{minutes} min")
+    } else if minutes < 2_880 {
+        format!("{} h", minutes / 60)
+    } else {
+        format!("{} d", minutes / 1_440)
     }
 }
 

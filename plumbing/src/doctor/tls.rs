@@ -210,6 +210,9 @@ struct Seen {
     verdict: Result<(), rustls::Error>,
 }
 
+/// A certificate, and what the usual verifier says of it.
+type Shown = (Option<Leaf>, Result<(), rustls::Error>);
+
 /// What is told of a certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Leaf {
@@ -309,7 +312,7 @@ struct Witness {
     inner: Arc<WebPkiServerVerifier>,
     provider: Arc<CryptoProvider>,
     checks_names: bool,
-    seen: Mutex<Option<(Option<Leaf>, Result<(), rustls::Error>)>>,
+    seen: Mutex<Option<Shown>>,
 }
 
 impl ServerCertVerifier for Witness {

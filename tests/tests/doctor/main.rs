@@ -31,10 +31,8 @@ fn set(settings: &mut toml::Table, path: &[&str], value: impl Into<toml::Value>)
     let mut table = settings;
     for part in way {
         let next = table.entry(*part).or_insert_with(|| toml::Table::new().into());
-        let next = match next {
-            toml::Value::Array(items) => items.first_mut().expect("an item"),
-            other => other,
-        };
+        // Of a list of tables the first.
+        let next = if next.is_array() { &mut next[0] } else { next };
         table = next.as_table_mut().expect("a table");
     }
     table.insert((*last).to_owned(), value.into());
