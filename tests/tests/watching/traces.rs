@@ -44,7 +44,7 @@ async fn a_query_is_one_trace_from_its_submission_to_its_sms_with_links_across_t
         spans.iter().any(|told| told.span.name == "send sms")
             && behind_a_wait("close window")
             && behind_a_wait("ask again")
-            && !spans.iter().any(|told| hangs(told))
+            && !spans.iter().any(hangs)
     };
     // Nothing of the trace hangs in the air: every parent is told of.
     let told = collector.hears(WITHIN, complete).await;
