@@ -264,7 +264,6 @@ async fn a_store_that_is_another_log_than_the_topic_stops_its_instance_and_signs
 async fn a_checkpoint_over_other_leaves_stops_whoever_reads_it_and_one_of_a_stranger_does_not() {
     let log = Log::start().await;
     let store = &log.stand.store;
-    let topic = log.hub.hub.topics.audit();
     let mut other = Frontier::default();
     other.push(Digest([1; 32]));
     let note = |origin: &str| {
@@ -288,6 +287,7 @@ async fn a_checkpoint_over_other_leaves_stops_whoever_reads_it_and_one_of_a_stra
     let stage = Stage::start().await;
     let hub = stage.hub_on(empty.store.clone(), Arc::clone(&empty.clock), None, 1);
     let log = Log { stage, stand: empty, hub };
+    let topic = log.hub.hub.topics.audit();
     let checkpoint =
         Checkpoint { origin: topic, size: 0, root: other.root(), signed_at: log.stand.clock.now() };
     let note = checkpoint.sign(&log.hub.hub.key);

@@ -9,6 +9,7 @@ mod erasing;
 mod ids;
 mod joining;
 mod poison;
+mod logging;
 mod redis;
 mod replaying;
 mod scope;

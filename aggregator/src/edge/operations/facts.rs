@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use plumbing::kafka::Position;
-use schemas::audit::{self, Change, leaf};
+use schemas::audit::{Change, Leaf, leaf};
 use schemas::http::{outcome_name, state_name};
 use schemas::ids::{BankId, Reference};
 use schemas::time::UnixMillis;
@@ -12,7 +12,6 @@ use schemas::wire::{BankOutcome, QueryState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::audit::Leaf;
 use crate::domain::query::{Closed, Closing, Outcome, Pair, Query, State};
 use crate::store::Pause;
 
@@ -150,7 +149,7 @@ pub(super) fn timeline(
     topics: &Topics,
     paused: &BTreeMap<BankId, Pause>,
 ) -> Option<Timeline> {
-    let changes: Vec<Change> = leaves.iter().filter_map(change).collect();
+    let changes: Vec<&Change> = leaves.iter().filter_map(change).collect();
     if query.is_none() && changes.is_empty() {
         return None;
     }
@@ -181,11 +180,11 @@ pub(super) fn timeline(
     })
 }
 
-/// A leaf that this version cannot read is one of a later version.
-fn change(leaf: &Leaf) -> Option<Change> {
-    match audit::Leaf::decode(&leaf.body) {
-        Ok(audit::Leaf::Query(_, change)) => Some(change),
-        Ok(audit::Leaf::Receipt(..)) | Err(_) => None,
+/// What the banks signed stands beside the final report, and is no event of its own.
+fn change(leaf: &Leaf) -> Option<&Change> {
+    match leaf {
+        Leaf::Query(_, Change::Replies(_)) | Leaf::Receipt(..) => None,
+        Leaf::Query(_, change) => Some(change),
     }
 }
 
@@ -224,6 +223,7 @@ fn accepted(change: &Change) -> Option<(&leaf::Place, UnixMillis)> {
         | Change::ReleaseRefused { .. }
         | Change::Risk { .. }
         | Change::Final(_)
+        | Change::Replies(_)
         | Change::Viewed { .. }
         | Change::GrantRefused { .. }
         | Change::Withdrawn { .. }
@@ -252,6 +252,7 @@ fn moment(change: &Change) -> (Option<UnixMillis>, Option<&leaf::Place>, Option<
         | Change::Cancelled { at }
         | Change::Withdrawn { at }
         | Change::Erased { at, .. } => (Some(*at), None, None),
+        Change::Replies(_) => (None, None, None),
     }
 }
 
