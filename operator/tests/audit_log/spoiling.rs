@@ -309,7 +309,7 @@ fn unsigned(text: &[u8], at: usize) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn one_changed_byte_anywhere_is_found_and_its_place_is_named(

@@ -171,7 +171,7 @@ impl Writer {
         }
         let bundle = layout::bundle(self.bundle.drain(..).collect::<Vec<_>>().iter().map(|leaf| &leaf[..]));
         let n = self.size / WIDTH - 1;
-        self.keep(&Row::Entries.path(n, WIDTH), &bundle)?;
+        self.keep(&Row::Entries.path(n, WIDTH), &bundle, self.size)?;
         for level in 0u8.. {
             let at = usize::from(level);
             if self.levels[at].len() < items(WIDTH) {
@@ -179,7 +179,7 @@ impl Writer {
             }
             let hashes = std::mem::take(&mut self.levels[at]);
             let n = (self.size >> (8 * (u32::from(level) + 1))) - 1;
-            self.keep(&Row::Tile(level).path(n, WIDTH), &layout::tile(&hashes))?;
+            self.keep(&Row::Tile(level).path(n, WIDTH), &layout::tile(&hashes), self.size)?;
             if self.levels.len() == at + 1 {
                 self.levels.push(Vec::new());
             }
@@ -287,16 +287,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a full file, once and for all, and removes the partial ones.
-    fn keep(&self, path: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    /// Writes a full file over the entries up to `until`, and removes the partial ones. It stays for ever as soon as a
+    /// checkpoint vouches for all of it.
+    fn keep(&self, path: &str, bytes: &[u8], until: u64) -> Result<(), ExportError> {
+        let vouched = self.signed.as_ref().is_some_and(|(largest, _)| largest.size >= until);
         match self.folder.read(path)? {
             Some(kept) if kept == bytes => {}
-            Some(_) => {
+            Some(_) if vouched => {
                 return Err(
                     Finding::new(Code::HISTORY_CHANGED, format!("{path} is there, and differs")).into()
                 );
             }
-            None => write(&self.folder.path().join(path), bytes)?,
+            Some(_) | None => write(&self.folder.path().join(path), bytes)?,
         }
         let partials = self.folder.path().join(format!("{path}.p"));
         if partials.try_exists()? {
