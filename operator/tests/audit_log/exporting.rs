@@ -87,7 +87,7 @@ fn a_history_that_changes_is_refused_and_what_was_signed_stays() {
     let forged = schemas::audit::Checkpoint { root: Digest([1; 32]), ..early }.sign(&hub());
     assert_eq!(code(writer(copy.path()).checkpoint(&forged, 2)), Some((Code::CHECKPOINT_FORK, None)));
     // What no checkpoint vouches for can be taken back; what one does, stays.
-    other[750] = withdrawn(9999).encode();
+    other[753] = withdrawn(9999).encode();
     writer(copy.path()).leaves(700, &other[700..900], 1).unwrap();
     assert!(copy.verify().verified);
     let mut goes_on = writer(copy.path());
