@@ -18,7 +18,9 @@ use cardquery::demo::world::{Plan, World};
 use cardquery::sample;
 use jiff::tz::TimeZone;
 use plumbing::in_force::InForce;
-use plumbing::kafka::{Fold, Handler as _, Position, Producer, Record, RecordReader, Verdict, Watermarks};
+use plumbing::kafka::{
+    Fold, Handler as _, KafkaConfig, Position, Producer, Record, RecordReader, Verdict, Watermarks,
+};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::{self, RegistryConfig};
 use prost::Message as _;
@@ -63,6 +65,12 @@ impl Stage {
     #[must_use]
     pub fn upstream_key(&self) -> SigningKey {
         sample::keys::signing(&PartyName::upstream(&self.world.upstream))
+    }
+
+    /// How to reach this broker.
+    #[must_use]
+    pub fn kafka(&self) -> KafkaConfig {
+        self.world.kafka("test")
     }
 
     /// Settings of a whole aggregator on this broker.

@@ -5,6 +5,7 @@
 //! however that ends.
 
 pub mod attacker;
+pub mod audit_log;
 pub mod backup;
 pub mod console_consumer;
 pub mod hub_process;

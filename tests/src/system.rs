@@ -5,6 +5,7 @@
 //! ended by itself.
 
 mod asking;
+mod auditing;
 mod estate;
 mod front;
 mod joining;
@@ -107,6 +108,7 @@ impl System {
         if let Some(day) = setup.day {
             count_days(&mut local, day);
         }
+        sign_often(&mut local);
         local.prepare(&mut |_| {}).await.unwrap_or_else(|failure| panic!("{failure}"));
         let mut system = Self {
             local,
@@ -334,6 +336,14 @@ fn count_days(local: &mut Local, day: Duration) {
     for hub in hubs {
         hub.env.insert("CARDQUERY_AGGREGATOR__WINDOW__DAY_SECONDS".to_owned(), day.as_secs_f64().to_string());
         hub.env.insert("CARDQUERY_AGGREGATOR__WINDOW__DAYS_FROM".to_owned(), SystemClock.now().to_string());
+    }
+}
+
+/// A minute is long for a test that waits for a checkpoint.
+fn sign_often(local: &mut Local) {
+    let hubs = local.services.iter_mut().filter(|service| service.part == Part::Aggregator);
+    for hub in hubs {
+        hub.env.insert("CARDQUERY_AGGREGATOR__AUDIT__CHECKPOINT_SECONDS".to_owned(), "1".to_owned());
     }
 }
 

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `contract/` | what every store must do, as one suite |
 //! | `log.rs` | the audit log |
-//! | `memory/` | the executable specification |
+//! | `memory.rs` | the executable specification |
 //! | `postgres/` | the store that lasts, for any number of instances |
 //!
 //! A [`Tx`] is one transaction. Its functions decide nothing: the handler locks the queries of a batch in id order,

@@ -8,7 +8,10 @@ mod holding;
 mod http;
 
 mod joining;
+mod logging;
 mod parties;
+#[path = "../../../tests/src/audit_log.rs"]
+mod published;
 #[path = "../../../schemas/tests/refused_entries/mod.rs"]
 mod refused_entries;
 mod registering;

@@ -11,7 +11,7 @@ use aggregator::{Running, Stores};
 use bytes::Bytes;
 use plumbing::exit::Exit;
 use plumbing::in_force::InForce;
-use plumbing::kafka::{Follower, KafkaConfig, Position, Record, Watermarks, follow};
+use plumbing::kafka::{Follower, KafkaConfig, Position, Record, Watermarks, follow, read_to_end};
 use plumbing::lifecycle::Lifecycle;
 use plumbing::registry::RegistryConfig;
 use prost::Message as _;
@@ -30,12 +30,13 @@ use schemas::time::UnixMillis;
 use schemas::topics::Topics;
 use schemas::wire::{self, KeyUse, PartyKind, PartyState, event_record, query_record};
 use tokio::runtime::Runtime;
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::parties::{
     Query, REGION, bank, consent_text, now, opening_key, pinned, reply_at, roots, signing_key, upstream,
 };
+use crate::published::AuditLog;
 
 /// Nothing here takes nearly as long; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -432,10 +433,31 @@ impl Stand {
         self.tape.catch_up().await;
     }
 
+    /// What the audit topic says.
+    pub(crate) async fn logged(&self) -> AuditLog {
+        let topic = self.topics.audit();
+        let (sender, mut records) = mpsc::unbounded_channel();
+        let each = move |record: Record| sender.send(record.value).expect("somebody listens");
+        let topics = [topic.clone()];
+        soon("the audit topic", read_to_end(&self.kafka, &topics, each)).await.expect("readable");
+        let mut values = Vec::new();
+        while let Some(value) = records.recv().await {
+            values.push(value);
+        }
+        let registry = self.registry();
+        let keys = registry.hub().expect("registered").keys();
+        AuditLog::of(&topic, values.iter().map(|value| &value[..]), keys)
+    }
+
+    pub(crate) async fn until_logged(&self, what: &str, enough: impl Fn(&AuditLog) -> bool) -> AuditLog {
+        look_until(what, async || Some(self.logged().await).filter(|log| enough(log))).await
+    }
+
     pub(crate) fn config(&self) -> Config {
         let mut config: Config = Config::load(None).expect("the defaults are settings");
         config.listen = "127.0.0.1:0".parse().expect("an address");
         config.sweep_interval_ms = 50;
+        config.audit.checkpoint_seconds = 1;
         config.kafka = self.kafka.clone();
         config.registry = self.registry_config();
         config.policy.open_regions = vec![REGION.to_owned()];

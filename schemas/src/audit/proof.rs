@@ -276,6 +276,19 @@ pub(super) mod tests {
         }
     }
 
+    /// What the log costs, as docs/adr/0021-what-stays-of-a-reply.md says.
+    #[test]
+    fn its_size_is_as_documented() {
+        let size = |of: usize| {
+            let proof = proof(&reference(), &alpha(), of);
+            proof.push(Fields::new().text("alpha")).as_bytes().len()
+        };
+        assert_eq!(size(1), 334);
+        assert_eq!(size(2), 334 + 32);
+        // The size of the tree takes a byte more.
+        assert_eq!(size(1024), 334 + 10 * 32 + 1);
+    }
+
     #[test]
     fn it_holds_for_its_own_query_bank_and_words_alone() {
         let registry = registry();

@@ -31,6 +31,7 @@ use prost::Message as _;
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
+use schemas::audit::Leaf;
 use schemas::batch;
 use schemas::ids::{BankId, Digest, Nonce, QueryId, Reference, UpstreamId};
 use schemas::keys::{OpeningKey, SigningKey};
@@ -268,7 +269,9 @@ async fn check<S: Store>(hub: &Hub<S>, trio: &Trio, race: &Race) {
     let content = hub.store.report(reference).await.expect("read").expect("it has content");
     let kept = content.segments.iter().map(|(bank, segment)| (bank.clone(), Digest::of(segment)));
     assert_eq!(kept.collect::<BTreeMap<_, _>>(), digests);
-    assert_eq!(hub.store.leaves(reference).await.expect("read").len(), 1, "one leaf: it is final");
+    let leaves = hub.store.leaves(reference).await.expect("read");
+    let kinds: BTreeSet<_> = leaves.iter().map(Leaf::kind).collect();
+    assert_eq!((leaves.len(), kinds), (2, ["final", "replies"].into()), "it is final once");
 }
 
 /// What the relay would have told: reports said to be ready, and notices, per query.

@@ -5,6 +5,7 @@ mod contract;
 mod days;
 mod deadline;
 mod erasing;
+mod logging;
 mod outbox;
 mod races;
 mod stand;

@@ -22,24 +22,16 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     }
     system.settle().await;
 
-    let mut people = Needles::default();
-    for person in sample::core::people() {
-        people = people
-            .with(Kind::Name, &person.name)
-            .with(Kind::DocumentNumber, &person.document_number)
-            .with(Kind::Phone, &person.phone);
-        for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
-            people = people.with_card(number);
-        }
-    }
+    let people = people(&system);
     // A bank may say in its log what words its own settings are translated to.
     let (of_banks, of_hub) = (Scanner::new(&people), Scanner::new(&people.with_sealed_words()));
 
     let mut items = tables(&system, &Part::Aggregator).await;
     items.extend(tables(&system, &Part::Notifier).await);
     assert!(items.iter().any(|item| item.name.starts_with("segment")), "answers are stored");
-    let topics: std::collections::BTreeSet<String> =
+    let mut topics: std::collections::BTreeSet<String> =
         system.ends().await.into_keys().map(|key| key.0).collect();
+    topics.insert(system.local.topics().audit());
     for topic in topics {
         items.extend(system.records(&topic).await.iter().flat_map(record_items));
     }
@@ -61,6 +53,21 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     let bank = Part::Connector(BANKS[0].parse().expect("an id"));
     assert!(!of_hub.scan(&tables(&system, &bank).await).is_empty(), "a bank's own tables hold it");
     system.finish();
+}
+
+/// What the sample's people are known by, and their cards.
+pub(crate) fn people(system: &System) -> Needles {
+    let mut people = Needles::default();
+    for person in sample::core::people() {
+        people = people
+            .with(Kind::Name, &person.name)
+            .with(Kind::DocumentNumber, &person.document_number)
+            .with(Kind::Phone, &person.phone);
+        for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
+            people = people.with_card(number);
+        }
+    }
+    people
 }
 
 /// Every row of every table of a part's database, as text.

@@ -6,6 +6,7 @@ mod downtime;
 mod erasing;
 mod ids;
 mod joining;
+mod logging;
 mod redis;
 mod replaying;
 mod scope;
