@@ -7,6 +7,8 @@ missing_packages() {
   postgres_programs >/dev/null || echo postgresql
   redis_is_installed || echo redis-server
   command -v openssl >/dev/null || echo openssl
+  # For the second verifier of the audit log.
+  command -v node >/dev/null || echo nodejs
 }
 
 ensure_packages() {

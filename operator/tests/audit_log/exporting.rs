@@ -111,12 +111,19 @@ fn a_log_with_a_gap_is_refused() {
 }
 
 #[test]
-fn a_checkpoint_that_the_hub_did_not_sign_is_refused() {
+fn a_checkpoint_that_the_hub_did_not_sign_is_left_out_and_told() {
     let stranger = schemas::keys::SigningKey::from_seed(&[1; 32]);
-    let empty = tempfile::tempdir().unwrap();
-    let forged = checkpoint(&[], START).sign(&stranger);
-    assert_eq!(code(writer(empty.path()).checkpoint(&forged, 1)), Some((Code::CHECKPOINT_FORGED, None)));
-    assert_eq!(code(writer(empty.path()).checkpoint("words", 1)), Some((Code::CHECKPOINT_MALFORMED, None)));
+    let folder = tempfile::tempdir().unwrap();
+    write_registry(folder.path(), &lines());
+    let mut writer = writer(folder.path());
+    let leaves = &good().leaves[..3];
+    writer.leaves(0, leaves, 0).unwrap();
+    writer.checkpoint(&checkpoint(leaves, START).sign(&stranger), 1).unwrap();
+    writer.checkpoint("words", 2).unwrap();
+    writer.checkpoint(&note(leaves), 3).unwrap();
+    let exported = writer.finish().unwrap();
+    assert_eq!((exported.checkpoints, exported.strange), (1, vec![1, 2]));
+    assert!(verify(&Folder::new(folder.path()), &roots(), &[]).unwrap().verified);
 }
 
 #[test]
