@@ -11,17 +11,17 @@ use serde_json::Value;
 
 const WITHIN: Duration = Duration::from_secs(60);
 
-/// The auditor's command; its exit code and what it printed.
-async fn audit(args: &[&str]) -> (i32, String) {
+/// The auditor's command; its exit code, what it printed, and what it told beside that.
+async fn audit(args: &[&str]) -> (i32, String, String) {
     let args = [&["audit"], args].concat();
     let mut command = ChildProcess::spawn("cardquery", &args, &[]);
     let code = command.wait(WITHIN).await;
-    (code, format!("{}{}", command.stdout(), command.stderr()))
+    (code, command.stdout(), command.stderr())
 }
 
 async fn done(args: &[&str]) -> Value {
-    let (code, told) = audit(args).await;
-    assert_eq!(code, 0, "cardquery audit {args:?}: {told}");
+    let (code, told, error) = audit(args).await;
+    assert_eq!(code, 0, "cardquery audit {args:?}: {told}{error}");
     serde_json::from_str(&told).unwrap_or_else(|_| Value::String(told))
 }
 
@@ -107,7 +107,7 @@ async fn an_auditor_verifies_the_log_and_proves_a_banks_reply_when_the_system_is
     let third = cardquery::audit::layout::entries(&bytes).leaves[2].0 + 2;
     bytes[third] ^= 1;
     fs::write(&bundle, bytes).expect("written");
-    let (code, told) = audit(&verify).await;
+    let (code, told, _) = audit(&verify).await;
     assert_eq!(code, 65, "{told}");
     let report: Value = serde_json::from_str(&told).expect("JSON");
     assert_eq!(report["first_bad_entry"], 2, "{told}");
