@@ -10,6 +10,8 @@ missing_packages() {
   # No server: the tests ask it about deploy/systemd.
   command -v systemd-analyze >/dev/null || echo systemd
   [[ -z $with_prometheus ]] || prometheus_is_installed || echo prometheus
+  # For the second verifier of the audit log.
+  command -v node >/dev/null || echo nodejs
 }
 
 # `promtool` comes with it. Nothing here starts it: the tests that need it run one of their own.

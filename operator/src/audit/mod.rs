@@ -78,10 +78,14 @@ async fn copy(args: &Export) -> Result<ExitCode, Failure> {
     if args.json {
         return say(&json!(exported).to_string());
     }
-    let export::Exported { signed, new, unsigned, checkpoints, registry } = exported;
+    let export::Exported { signed, new, unsigned, checkpoints, registry, strange } = exported;
+    let strange = strange.first().map_or_else(String::new, |first| {
+        let count = strange.len();
+        format!("\nleft out: {count} checkpoints that the hub did not sign, the first one at offset {first}")
+    });
     say(&format!(
         "{}: {signed} entries under the largest checkpoint\nnew: {new} entries, {checkpoints} checkpoints, {registry} registry \
-         entries; {unsigned} entries wait for a checkpoint",
+         entries; {unsigned} entries wait for a checkpoint{strange}",
         args.out.display()
     ))
 }

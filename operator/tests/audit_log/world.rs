@@ -183,7 +183,9 @@ pub(crate) fn receipt(day: Date, key: &SigningKey) -> Leaf {
 pub(crate) fn story(queries: u32) -> Vec<Bytes> {
     let mut leaves = Vec::new();
     for n in 0..queries {
-        leaves.extend([registered(n), finalised(n), replies(n), viewed(n), erased(n)]);
+        // Signatures take time.
+        let third = if n % 8 == 3 { replies(n) } else { withdrawn(n) };
+        leaves.extend([registered(n), finalised(n), third, viewed(n), erased(n)]);
     }
     leaves.push(receipt(DAY, &hub()));
     leaves.iter().map(Leaf::encode).collect()
@@ -305,4 +307,52 @@ pub(crate) fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     walk(folder, folder, &mut files);
     files.sort();
     files
+}
+
+/// Leaves of every kind, in an order that can be.
+pub(crate) fn one_of_each_kind() -> Vec<Leaf> {
+    let code = || "A_CODE".to_owned();
+    let record = || Place { topic: "cardquery.query.wallet.v1".into(), partition: 3, offset: 42 };
+    let at = START;
+    let Leaf::Query(_, Change::Registered(accepted)) = registered(2) else { unreachable!("registered") };
+    let of = |n, change| Leaf::Query(reference(n), change);
+    let content_digest = Digest([1; 32]);
+    vec![
+        registered(1),
+        finalised(1),
+        replies(1),
+        viewed(1),
+        of(1, Change::GrantRefused { grant: Digest([16; 32]), code: code(), at }),
+        withdrawn(1),
+        erased(1),
+        receipt(DAY, &hub()),
+        of(
+            2,
+            Change::Held {
+                content_digest,
+                report_key: KeyId([2; 16]),
+                record: record(),
+                accepted_at: at,
+                release_from: at,
+                release_until: at,
+                code: code(),
+            },
+        ),
+        of(
+            2,
+            Change::Risk {
+                record: record(),
+                decision: "HOLD".into(),
+                pretext: 4,
+                screen_shared: true,
+                on_call: false,
+                remote_control: true,
+                new_device: false,
+            },
+        ),
+        of(2, Change::ReleaseRefused { record: record(), code: code() }),
+        of(2, Change::Released(accepted)),
+        of(2, Change::Cancelled { at }),
+        of(3, Change::Rejected { content_digest, record: record(), accepted_at: at, code: code() }),
+    ]
 }

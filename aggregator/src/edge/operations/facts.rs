@@ -188,9 +188,9 @@ fn change(leaf: &Leaf) -> Option<&Change> {
     }
 }
 
-fn events(changes: &[Change]) -> Vec<EventFacts> {
+fn events(changes: &[&Change]) -> Vec<EventFacts> {
     // What was decided of a record happened when the record was accepted, and says only where it lies.
-    let accepted: Vec<(&leaf::Place, UnixMillis)> = changes.iter().filter_map(accepted).collect();
+    let accepted: Vec<(&leaf::Place, UnixMillis)> = changes.iter().copied().filter_map(accepted).collect();
     let mut events: Vec<(Option<UnixMillis>, EventFacts)> = changes
         .iter()
         .map(|change| {

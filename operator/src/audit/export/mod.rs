@@ -30,6 +30,7 @@ use schemas::registry::Registry;
 use schemas::wire::{AuditRecord, audit_record};
 
 pub use self::writer::Writer;
+use super::codes::Code;
 use super::finding::Finding;
 use crate::config::Config;
 
@@ -88,6 +89,8 @@ pub struct Exported {
     pub checkpoints: u64,
     /// Registry entries that were new.
     pub registry: usize,
+    /// Offsets of checkpoints that the hub did not sign, which are left out.
+    pub strange: Vec<i64>,
 }
 
 /// Exports.
@@ -128,7 +131,19 @@ async fn log(
     registry: &Registry,
 ) -> Result<Exported, ExportError> {
     let hub = registry.hub().map(|hub| hub.keys().to_vec()).unwrap_or_default();
-    let mut writer = Writer::open(out, &topic, hub)?;
+    let writer = Writer::open(out, &topic, hub.clone())?;
+    let from = writer.next_offset();
+    match copy(config, topic.clone(), writer).await {
+        // A topic that was made anew has other offsets.
+        Err(ExportError::Found(finding)) if finding.code == Code::LOG_GAP && from > 0 => {
+            let writer = Writer::open(out, &topic, hub)?.from_beginning();
+            copy(config, topic, writer).await
+        }
+        copied => copied,
+    }
+}
+
+async fn copy(config: &Config, topic: String, mut writer: Writer) -> Result<Exported, ExportError> {
     let from = BTreeMap::from([(0, writer.next_offset())]);
     let (sender, records) = mpsc::sync_channel::<Record>(BETWEEN);
     let mut writing = tokio::task::spawn_blocking(move || {

@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use schemas::audit::{Checkpoint, Frontier, paths};
-use schemas::codes::Code as Reason;
 use schemas::ids::Digest;
 use schemas::merkle;
 use schemas::registry::Key;
@@ -71,6 +70,12 @@ impl Writer {
         };
         writer.load()?;
         Ok(writer)
+    }
+
+    /// Reads everything once more, and compares it.
+    #[must_use]
+    pub fn from_beginning(self) -> Self {
+        Self { next_offset: 0, ..self }
     }
 
     /// The offset to read from.
@@ -171,7 +176,7 @@ impl Writer {
         }
         let bundle = layout::bundle(self.bundle.drain(..).collect::<Vec<_>>().iter().map(|leaf| &leaf[..]));
         let n = self.size / WIDTH - 1;
-        self.keep(&Row::Entries.path(n, WIDTH), &bundle)?;
+        self.keep(&Row::Entries.path(n, WIDTH), &bundle, self.size)?;
         for level in 0u8.. {
             let at = usize::from(level);
             if self.levels[at].len() < items(WIDTH) {
@@ -179,7 +184,7 @@ impl Writer {
             }
             let hashes = std::mem::take(&mut self.levels[at]);
             let n = (self.size >> (8 * (u32::from(level) + 1))) - 1;
-            self.keep(&Row::Tile(level).path(n, WIDTH), &layout::tile(&hashes))?;
+            self.keep(&Row::Tile(level).path(n, WIDTH), &layout::tile(&hashes), self.size)?;
             if self.levels.len() == at + 1 {
                 self.levels.push(Vec::new());
             }
@@ -190,14 +195,15 @@ impl Writer {
 
     /// Takes a checkpoint from the record at `offset`.
     ///
+    /// One that the hub did not sign is left out, and told at the end.
+    ///
     /// # Errors
-    /// When the hub did not sign it, or it is not of these leaves.
+    /// When it is not of these leaves.
     pub fn checkpoint(&mut self, note: &str, offset: i64) -> Result<(), ExportError> {
-        let checkpoint = Checkpoint::open(note, &self.origin, &self.hub).map_err(|reason| {
-            let malformed = reason == Reason::MESSAGE_MALFORMED;
-            let code = if malformed { Code::CHECKPOINT_MALFORMED } else { Code::CHECKPOINT_FORGED };
-            Finding::new(code, format!("{reason}, the record at offset {offset}"))
-        })?;
+        let Ok(checkpoint) = Checkpoint::open(note, &self.origin, &self.hub) else {
+            self.exported.strange.push(offset);
+            return Ok(());
+        };
         let size = checkpoint.size;
         if size > self.size {
             let text = format!("the checkpoint at offset {offset} is of {size} entries");
@@ -287,16 +293,18 @@ impl Writer {
         Ok(())
     }
 
-    /// Writes a full file, once and for all, and removes the partial ones.
-    fn keep(&self, path: &str, bytes: &[u8]) -> Result<(), ExportError> {
+    /// Writes a full file over the entries up to `until`, and removes the partial ones. It stays for ever as soon as a
+    /// checkpoint vouches for all of it.
+    fn keep(&self, path: &str, bytes: &[u8], until: u64) -> Result<(), ExportError> {
+        let vouched = self.signed.as_ref().is_some_and(|(largest, _)| largest.size >= until);
         match self.folder.read(path)? {
             Some(kept) if kept == bytes => {}
-            Some(_) => {
+            Some(_) if vouched => {
                 return Err(
                     Finding::new(Code::HISTORY_CHANGED, format!("{path} is there, and differs")).into()
                 );
             }
-            None => write(&self.folder.path().join(path), bytes)?,
+            Some(_) | None => write(&self.folder.path().join(path), bytes)?,
         }
         let partials = self.folder.path().join(format!("{path}.p"));
         if partials.try_exists()? {
