@@ -596,7 +596,8 @@ fn a_signature_made_for_one_kind_of_message_is_taken_as_no_other() {
             | Tag::Coverage
             | Tag::RegistryEntry
             | Tag::RegistryRotation
-            | Tag::ErasureReceipt => unreachable!("not offered"),
+            | Tag::ErasureReceipt
+            | Tag::AuditEvidence => unreachable!("not offered"),
         }
     };
     let mut registry = world::registry();
