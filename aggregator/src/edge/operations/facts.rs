@@ -12,7 +12,6 @@ use schemas::wire::{BankOutcome, QueryState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::audit::Leaf;
 use crate::domain::query::{Closed, Closing, Outcome, Pair, Query, State};
 use crate::store::Pause;
 
@@ -146,7 +145,7 @@ pub struct ReplyFacts {
 pub(super) fn timeline(
     reference: &Reference,
     query: Option<&Query>,
-    leaves: &[Leaf],
+    leaves: &[audit::Leaf],
     topics: &Topics,
     paused: &BTreeMap<BankId, Pause>,
 ) -> Option<Timeline> {
@@ -181,11 +180,10 @@ pub(super) fn timeline(
     })
 }
 
-/// A leaf that this version cannot read is one of a later version.
-fn change(leaf: &Leaf) -> Option<Change> {
-    match audit::Leaf::decode(&leaf.body) {
-        Ok(audit::Leaf::Query(_, change)) => Some(change),
-        Ok(audit::Leaf::Receipt(..)) | Err(_) => None,
+fn change(leaf: &audit::Leaf) -> Option<Change> {
+    match leaf {
+        audit::Leaf::Query(_, change) => Some(change.clone()),
+        audit::Leaf::Receipt(..) => None,
     }
 }
 
@@ -194,6 +192,8 @@ fn events(changes: &[Change]) -> Vec<EventFacts> {
     let accepted: Vec<(&leaf::Place, UnixMillis)> = changes.iter().filter_map(accepted).collect();
     let mut events: Vec<(Option<UnixMillis>, EventFacts)> = changes
         .iter()
+        // What the banks signed stands beside the report, and is no event of its own.
+        .filter(|change| !matches!(change, Change::Replies(_)))
         .map(|change| {
             let (at, record, code) = moment(change);
             let at =
@@ -224,6 +224,7 @@ fn accepted(change: &Change) -> Option<(&leaf::Place, UnixMillis)> {
         | Change::ReleaseRefused { .. }
         | Change::Risk { .. }
         | Change::Final(_)
+        | Change::Replies(_)
         | Change::Viewed { .. }
         | Change::GrantRefused { .. }
         | Change::Withdrawn { .. }
@@ -247,6 +248,7 @@ fn moment(change: &Change) -> (Option<UnixMillis>, Option<&leaf::Place>, Option<
             let state = QueryState::try_from(report.state).map(|state| state_name(state).to_owned());
             (Some(report.finalised_at), None, state.ok())
         }
+        Change::Replies(_) => (None, None, None),
         Change::GrantRefused { code, at, .. } => (Some(*at), None, Some(code.clone())),
         Change::Viewed { at, .. }
         | Change::Cancelled { at }
@@ -415,7 +417,7 @@ mod tests {
         }
     }
 
-    fn of(query: Option<&Query>, reference: &Reference, leaves: &[Leaf]) -> Option<Timeline> {
+    fn of(query: Option<&Query>, reference: &Reference, leaves: &[audit::Leaf]) -> Option<Timeline> {
         let pause = Pause { since: UnixMillis(1), reason: "a reason".to_owned(), by: "operator".to_owned() };
         let paused = BTreeMap::from([(bank("beta"), pause)]);
         let timeline = timeline(reference, query, leaves, &Topics::default(), &paused);
@@ -424,7 +426,7 @@ mod tests {
         timeline
     }
 
-    fn all_leaves(query: &Query) -> Vec<Leaf> {
+    fn all_leaves(query: &Query) -> Vec<audit::Leaf> {
         let seen = wire::RiskSignals { screen_shared: true, ..Default::default() };
         let viewed = query.times.deadline_at + Duration::from_secs(60);
         vec![
