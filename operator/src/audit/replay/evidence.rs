@@ -57,6 +57,7 @@ pub struct Evidence {
     records: BufWriter<File>,
     digests: BufWriter<File>,
     with_records: bool,
+    key: Option<SigningKey>,
 }
 
 /// What was done, and what is in the folder. `asked` and `result` are documents of the command.
@@ -88,15 +89,23 @@ struct Signature {
 }
 
 impl Evidence {
-    /// A new folder.
+    /// A new folder, to be signed with the key in the file `sign_key`.
     ///
     /// # Errors
-    /// Exit code 73 when it cannot be made, or is there.
-    pub fn create(folder: &Path, with_records: bool) -> Result<Self, Failure> {
+    /// Exit code 73 when it cannot be made, or is there; that of the key file.
+    pub fn create(folder: &Path, with_records: bool, sign_key: Option<&Path>) -> Result<Self, Failure> {
+        let read = |path| key_file::read("--sign-key", path).map(|seed| SigningKey::from_seed(&seed));
+        let key = sign_key.map(read).transpose().map_err(|error| error.exit().because(error))?;
         let cannot = |error| cannot_create(folder, error);
         fs::create_dir(folder).map_err(cannot)?;
         let file = |name| File::create_new(folder.join(name)).map(BufWriter::new).map_err(cannot);
-        Ok(Self { records: file(RECORDS)?, digests: file(DIGESTS)?, folder: folder.to_owned(), with_records })
+        Ok(Self {
+            records: file(RECORDS)?,
+            digests: file(DIGESTS)?,
+            folder: folder.to_owned(),
+            with_records,
+            key,
+        })
     }
 
     /// Adds a record, with its value when that was asked for.
@@ -119,12 +128,11 @@ impl Evidence {
     /// Finishes the folder.
     ///
     /// # Errors
-    /// Exit code 73; that of the key file.
+    /// Exit code 73.
     pub fn finish<A: Serialize, R: Serialize>(
         mut self,
         differences: &impl Serialize,
         mut manifest: Manifest<'_, A, R>,
-        sign_key: Option<&Path>,
     ) -> Result<(), Failure> {
         let cannot = |error| cannot_create(&self.folder, error);
         self.records.flush().map_err(cannot)?;
@@ -136,9 +144,8 @@ impl Evidence {
         }
         let bytes = json(&manifest)?;
         fs::write(self.folder.join(MANIFEST), &bytes).map_err(cannot)?;
-        if let Some(path) = sign_key {
-            let seed = key_file::read("--sign-key", path).map_err(|error| error.exit().because(error))?;
-            let signed = json(&signature(&bytes, &SigningKey::from_seed(&seed)))?;
+        if let Some(key) = &self.key {
+            let signed = json(&signature(&bytes, key))?;
             fs::write(self.folder.join(SIGNATURE), signed).map_err(cannot)?;
         }
         Ok(())
@@ -234,7 +241,7 @@ mod tests {
         let key = folder.join("key");
         fs::write(&key, "07".repeat(32)).expect("written");
         let out = folder.join("evidence");
-        let mut evidence = Evidence::create(&out, false).expect("a folder");
+        let mut evidence = Evidence::create(&out, false, Some(&key)).expect("a folder");
         let line = RecordLine {
             topic: "cardquery.reply.alpha.v1",
             partition: 0,
@@ -257,7 +264,7 @@ mod tests {
             vouched: None,
             files: BTreeMap::new(),
         };
-        evidence.finish(&["none"], manifest, Some(&key)).expect("finished");
+        evidence.finish(&["none"], manifest).expect("finished");
         SigningKey::from_seed(&[7; 32]).public()
     }
 
@@ -286,7 +293,8 @@ mod tests {
         made(folder.path());
         let records = fs::read_to_string(folder.path().join("evidence").join(RECORDS)).expect("there");
         assert!(!records.contains(&hex::encode(b"sealed")) && !records.contains("value"), "{records}");
-        let again = Evidence::create(&folder.path().join("evidence"), false).err().expect("it is there");
+        let again =
+            Evidence::create(&folder.path().join("evidence"), false, None).err().expect("it is there");
         assert_eq!(again.exit(), Exit::CannotCreate);
     }
 }

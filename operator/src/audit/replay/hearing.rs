@@ -68,3 +68,7 @@ pub fn judge(
     let otherwise = before.iter().find_map(|party| said(party).filter(|then| *then != now));
     Some(Heard { at, appended_at, said: now, otherwise })
 }
+
+#[cfg(test)]
+#[path = "hearing_tests.rs"]
+mod tests;

@@ -109,3 +109,7 @@ impl History {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "history_tests.rs"]
+pub(super) mod tests;

@@ -280,3 +280,7 @@ impl Log {
         self.findings.iter().cloned().chain(short)
     }
 }
+
+#[cfg(test)]
+#[path = "log_tests.rs"]
+mod tests;

@@ -70,6 +70,8 @@ use crate::hub::Hub;
 
 /// Pairs of a query and a bank that are in memory at a time: a few hundred bytes each.
 const PAIRS_AT_A_TIME: usize = 400_000;
+/// Pairs in an answer of the hub: some hundred bytes each.
+const PAIRS_PER_ANSWER: usize = 20_000;
 /// How long the log may take to tell of what the store knows already.
 const LOG_WITHIN: Duration = Duration::from_secs(15);
 const LOOK: Duration = Duration::from_millis(250);
@@ -82,13 +84,10 @@ pub async fn run(options: &Options) -> Result<ExitCode, Failure> {
     let (config, estate) = Config::load_with_estate(options.config.config.as_deref())?;
     let roots = config.registry.roots().map_err(|error| Exit::Config.because(error))?;
     let hub = if options.without_store { None } else { Some(Hub::new(&config)?) };
+    let evidence = |out| Evidence::create(out, options.with_records, options.sign_key.as_deref());
     let source = Source::new(&config.kafka, &estate.topics).map_err(unreadable)?;
     let mut replay = Replay {
-        evidence: options
-            .out
-            .as_deref()
-            .map(|out| Evidence::create(out, options.with_records))
-            .transpose()?,
+        evidence: options.out.as_deref().filter(|_| !options.plan).map(evidence).transpose()?,
         source,
         topics: estate.topics,
         hub,
@@ -218,14 +217,21 @@ impl Replay {
             seconds: 0,
         };
         let mut spans: BTreeMap<String, (UnixMillis, UnixMillis)> = BTreeMap::new();
+        let mut places: BTreeMap<(String, i32), (i64, i64)> = BTreeMap::new();
         for (_, _, told) in &sorted.subjects {
             let Some(accepted) = told.accepted() else { continue };
-            *plan.records.entry(accepted.record.topic.clone()).or_default() += 1;
+            let offset = accepted.record.offset;
+            let place = places.entry((accepted.record.topic.clone(), accepted.record.partition));
+            let place = place.or_insert((offset, offset));
+            *place = (place.0.min(offset), place.1.max(offset));
             let (from, to) = (accepted.accepted_at, UnixMillis(accepted.deadline_at.0.saturating_add(1)));
             for bank in accepted.statements.keys() {
                 let span = spans.entry(self.topics.reply(bank)).or_insert((from, to));
                 *span = (span.0.min(from), span.1.max(to));
             }
+        }
+        for ((topic, _), (first, last)) in places {
+            *plan.records.entry(topic).or_default() += u64::try_from(last - first + 1).unwrap_or(0);
         }
         for (topic, (from, to)) in spans {
             let ranges = match self.source.appended(&topic, from, Some(to), ends).await {
@@ -243,7 +249,7 @@ impl Replay {
 
     /// Queries that ended without a report: the store must keep nothing of them.
     async fn ended(&mut self, ended: &[(Reference, Ended)]) -> Result<(), Failure> {
-        let stored = self.stored(ended.iter().map(|(reference, _)| reference)).await?;
+        let stored = self.stored(1, ended.iter().map(|(reference, _)| reference)).await?;
         let Some(stored) = stored else { return Ok(()) };
         for (reference, ended) in ended {
             self.findings.extend(stored::compare(reference, None, Some(*ended), stored.get(reference)));
@@ -264,7 +270,8 @@ impl Replay {
         reading.queries(&mut subjects, &mut self.evidence, &mut self.progress).await?;
         reading.replies(&mut subjects, &mut self.evidence, &mut self.progress).await?;
         let judged: Vec<_> = subjects.iter().map(|subject| reading.judge(subject)).collect();
-        let mut stored = self.stored(subjects.iter().map(|subject| &subject.reference)).await?;
+        let mut stored =
+            self.stored(widest(&subjects), subjects.iter().map(|subject| &subject.reference)).await?;
         let since = self.later_ends(&subjects, stored.as_mut(), ends).await?;
         for (subject, judged) in subjects.iter().zip(judged) {
             let kept = stored.as_ref().map(|stored| stored.get(&subject.reference));
@@ -291,15 +298,16 @@ impl Replay {
         Ok(())
     }
 
-    /// What the store holds of these queries; nothing when it is not asked.
+    /// What the store holds of these queries, of at most `banks` banks each; nothing when it is not asked.
     async fn stored(
         &self,
+        banks: usize,
         references: impl Iterator<Item = &Reference>,
     ) -> Result<Option<BTreeMap<Reference, QueryDigests>>, Failure> {
         let Some(hub) = &self.hub else { return Ok(None) };
         let names: Vec<QueryName> = references.map(QueryName::from).collect();
         let mut stored = BTreeMap::new();
-        for names in names.chunks(MAX_QUERIES) {
+        for names in names.chunks((PAIRS_PER_ANSWER / banks.max(1)).clamp(1, MAX_QUERIES)) {
             let question = DigestsOf { queries: names.to_vec() };
             let answer: Digests = hub.send(Method::POST, &["audit", "digests"], &question).await?;
             let known = answer.queries.into_iter();
@@ -354,7 +362,7 @@ impl Replay {
         for reference in &suspects {
             stored.remove(reference);
         }
-        stored.extend(self.stored(suspects.iter()).await?.unwrap_or_default());
+        stored.extend(self.stored(widest(subjects), suspects.iter()).await?.unwrap_or_default());
         Ok(ended)
     }
 
@@ -392,11 +400,11 @@ impl Replay {
                 vouched: log.vouched(),
                 files: BTreeMap::new(),
             };
-            evidence.finish(&document.findings, manifest, options.sign_key.as_deref())?;
+            evidence.finish(&document.findings, manifest)?;
         }
         let exit = if document.is_different() {
             Exit::BadData
-        } else if document.counts.compared + document.counts.ended == 0 {
+        } else if document.counts.compared + document.counts.ended == 0 || !document.unknown.is_empty() {
             Exit::NoInput
         } else {
             Exit::Ok
@@ -431,6 +439,10 @@ fn readable(topics: &Topics, registry: &Registry) -> Vec<String> {
     let may_read = |role: &Role| matches!(role, Role::Auditor | Role::Everyone);
     let all = topics.all(&upstreams, &banks).into_iter();
     all.filter(|(_, spec)| spec.readers.iter().any(may_read)).map(|(topic, _)| topic).collect()
+}
+
+fn widest(subjects: &[Subject]) -> usize {
+    subjects.iter().map(|subject| subject.report.outcomes.len()).max().unwrap_or(1)
 }
 
 /// Parts of the queries, in the order of their acceptance, that fit into memory.

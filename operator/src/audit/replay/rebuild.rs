@@ -174,12 +174,15 @@ fn script(case: &Case<'_>, bank: &BankId) -> Script {
     let place = chosen.map(|chosen| (chosen.partition, chosen.offset));
     let mut heard: Vec<&Heard> = hearing.heard.iter().collect();
     heard.sort_by_key(|heard| (place.is_none_or(|(partition, _)| partition != heard.at.0), heard.at));
+    let contradicted = logged.is_some_and(|outcome| outcome.conflict);
+    let counts = |heard: &Heard| {
+        place == Some(heard.at) || (contradicted && place.is_some_and(|place| place < heard.at))
+    };
     let said: Vec<(&Heard, Said)> =
-        heard.iter().map(|heard| (*heard, resolved(heard, place == Some(heard.at)))).collect();
+        heard.iter().map(|heard| (*heard, resolved(heard, counts(heard)))).collect();
     let closes = |(heard, said): &(&Heard, Said)| {
         matches!(said, Said::Closing(..)) && heard.appended_at <= case.accepted.deadline_at
     };
-    let contradicted = logged.is_some_and(|outcome| outcome.conflict);
     let end =
         if contradicted { said.len() } else { said.iter().position(closes).map_or(said.len(), |at| at + 1) };
     let mut events: Vec<Event> =
