@@ -10,6 +10,7 @@ mod http;
 mod joining;
 mod logging;
 mod parties;
+#[expect(unreachable_pub, reason = "the same file is part of a library")]
 #[path = "../../../tests/src/audit_log.rs"]
 mod published;
 #[path = "../../../schemas/tests/refused_entries/mod.rs"]

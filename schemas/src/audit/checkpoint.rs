@@ -91,8 +91,11 @@ fn key_hash(name: &str, key: &VerifyingKey) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-/// A note's checkpoint, its signed text, and its signatures with their key hashes in front.
-fn split(note: &str) -> Option<(Checkpoint, &str, Vec<(&str, Vec<u8>)>)> {
+/// By name, each with its key hash in front.
+type Signatures<'a> = Vec<(&'a str, Vec<u8>)>;
+
+/// A note's checkpoint, its signed text, and its signatures.
+fn split(note: &str) -> Option<(Checkpoint, &str, Signatures<'_>)> {
     if note.len() > MAX_NOTE {
         return None;
     }

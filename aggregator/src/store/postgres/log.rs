@@ -6,7 +6,8 @@ use bytes::Bytes;
 use schemas::audit::{Frontier, Leaf};
 use schemas::ids::{Digest, Nonce, Reference};
 use schemas::time::UnixMillis;
-use sqlx::{PgConnection, Postgres, Transaction};
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Postgres, Row as _, Transaction};
 
 use super::error::Unreadable;
 use super::keys::uuid;
@@ -57,19 +58,13 @@ const LAG: &str = "
 
 impl LogStore for PostgresStore {
     async fn keep_log(&self, keeper: Nonce, lease: Duration) -> StoreResult<Option<LogHead>> {
-        let head: Option<(i64, i64, Vec<u8>, i64, Option<Stamp>)> = sqlx::query_as(KEEP)
+        let row = sqlx::query(KEEP)
             .bind(keeper.0.as_slice())
             .bind(i64::try_from(lease.as_millis()).unwrap_or(i64::MAX))
             .bind(self.time.given())
             .fetch_optional(&self.pool)
             .await?;
-        let Some((size, published, peaks, next_offset, checkpoint_at)) = head else { return Ok(None) };
-        Ok(Some(LogHead {
-            size: size.cast_unsigned(),
-            published: frontier(published.cast_unsigned(), &peaks)?,
-            next_offset,
-            checkpoint_at: checkpoint_at.map(|Stamp(at)| at),
-        }))
+        row.map(|row| head(&row)).transpose()
     }
 
     async fn leave_log(&self, keeper: Nonce) -> StoreResult<()> {
@@ -168,6 +163,17 @@ impl PostgresStore {
         one_row(taken.is_some().into())?;
         Ok(transaction)
     }
+}
+
+fn head(row: &PgRow) -> StoreResult<LogHead> {
+    let (size, published): (i64, i64) = (row.try_get("size")?, row.try_get("published")?);
+    let checkpoint_at: Option<Stamp> = row.try_get("checkpoint_at")?;
+    Ok(LogHead {
+        size: size.cast_unsigned(),
+        published: frontier(published.cast_unsigned(), row.try_get("peaks")?)?,
+        next_offset: row.try_get("next_offset")?,
+        checkpoint_at: checkpoint_at.map(|Stamp(at)| at),
+    })
 }
 
 async fn grow(connection: &mut PgConnection, by: u64) -> StoreResult<()> {
