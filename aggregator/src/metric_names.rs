@@ -66,6 +66,10 @@ pub const ALL: &[&str] = &[
     OUTBOX_PENDING,
     OUTBOX_PARKED,
     BANK_PAUSED,
+    AUDIT_LEAVES,
+    AUDIT_UNPUBLISHED,
+    AUDIT_CHECKPOINT_AGE,
+    AUDIT_UNPROVEN,
 ];
 
 #[cfg(test)]
@@ -95,6 +99,10 @@ mod tests {
                 "cardquery_outbox_pending_rows",
                 "cardquery_outbox_parked_rows",
                 "cardquery_bank_paused",
+                "cardquery_audit_leaves_total",
+                "cardquery_audit_unpublished_leaves",
+                "cardquery_audit_checkpoint_age_seconds",
+                "cardquery_audit_unproven_replies_total",
             ]
         );
     }

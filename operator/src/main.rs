@@ -2,9 +2,7 @@
 
 use std::process::ExitCode;
 
-use cardquery::{
-    audit, bank, demo, dlq, doctor, local, query, registry, render, submit, tap, top, topics,
-};
+use cardquery::{audit, bank, demo, dlq, doctor, local, query, registry, render, submit, tap, top, topics};
 use clap::{Parser, Subcommand};
 use plumbing::exit::{Exit, Failure};
 use plumbing::{cli, telemetry};

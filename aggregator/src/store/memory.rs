@@ -229,7 +229,12 @@ impl Store for MemoryStore {
         let of_query = |reference: &Reference| {
             let state = match &tables.queries.get(reference)?.query.state {
                 State::Collecting(_) => State::Collecting(Collecting::default()),
-                ended => ended.clone(),
+                ended @ (State::Held(_)
+                | State::Final(_)
+                | State::Withdrawn { .. }
+                | State::Rejected(_)
+                | State::Cancelled { .. }
+                | State::Erased { .. }) => ended.clone(),
             };
             let coverage = tables.coverages.get(reference);
             let segments = tables.segments.get(reference).into_iter().flatten();

@@ -250,7 +250,10 @@ fn command(plan: &Plan, stack: &Stack, addresses: &Addresses, name: &str, user: 
         ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
         ("users", json!({ "passwords_dir": stack.passwords })),
         ("services", services(plan, addresses)),
-        ("hub", json!({ "url": format!("https://{}", addresses.hub_name), "tls": tls(&Files(&plan.folder), name) })),
+        (
+            "hub",
+            json!({ "url": format!("https://{}", addresses.hub_name), "tls": tls(&Files(&plan.folder), name) }),
+        ),
     ];
     render(settings.into_iter())
 }
