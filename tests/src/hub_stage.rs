@@ -111,6 +111,7 @@ impl Stage {
             first_line: Arc::new(FirstLine::new(redis, Rate::new(1, burst))),
             topics: self.world.topics.clone(),
             policy: InForce::new(self.aggregator_config().policy.policy().expect("a policy")),
+            paused: InForce::new(std::collections::BTreeMap::new()),
             window: window(),
             outbox: Arc::new(Notify::new()),
         };
