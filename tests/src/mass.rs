@@ -70,6 +70,7 @@ struct Keys {
 
 /// A query and what will be said to it.
 struct Made {
+    number: usize,
     reference: Reference,
     record: Vec<u8>,
     replies: Vec<(BankId, Unsigned)>,
@@ -126,13 +127,14 @@ impl Mass {
                 mine.map(|n| made(&keys, &upstream, &banks, n, plot(n))).collect::<Vec<_>>()
             })
         });
-        let made: Vec<Made> =
-            futures::future::join_all(tasks).await.into_iter().flat_map(|made| made.expect("made")).collect();
+        let made = futures::future::join_all(tasks).await;
+        let mut made: Vec<Made> = made.into_iter().flat_map(|made| made.expect("made")).collect();
+        made.sort_by_key(|made| made.number);
         self.made += count;
         let topic = self.topics.query(&self.upstream);
         let (mut references, mut said, mut records) =
             (Vec::new(), BTreeMap::<BankId, Vec<_>>::new(), Vec::new());
-        for Made { reference, record, replies, withheld } in made {
+        for Made { reference, record, replies, withheld, .. } in made {
             self.withheld.extend(withheld.map(|withheld| (reference.clone(), withheld)));
             records.push(out(&topic, &reference, record));
             for (bank, unsigned) in replies {
@@ -261,7 +263,7 @@ fn made(keys: &Keys, upstream: &UpstreamId, banks: &[BankId], n: usize, plot: Pl
     let mut replies: Vec<(BankId, Unsigned)> = said.collect();
     let withheld = (plot == Plot::OneSilent).then(|| replies.remove(0));
     let message = Some(query_record::Message::Submitted(submitted));
-    Made { reference, record: wire::QueryRecord { message }.encode_to_vec(), replies, withheld }
+    Made { number: n, reference, record: wire::QueryRecord { message }.encode_to_vec(), replies, withheld }
 }
 
 fn said_by(

@@ -7,7 +7,6 @@ use std::time::Duration;
 use aggregator::store::{DayKeys, PostgresStore, Store as _, Tx as _};
 use bytes::Bytes;
 use cardquery::local::plan::Part;
-use cardquery_tests::attacker::eventually;
 use cardquery_tests::mass::{Mass, Plot};
 use cardquery_tests::process::ChildProcess;
 use cardquery_tests::system::{Setup, System};
@@ -52,12 +51,7 @@ async fn every_report_is_equal_when_it_is_replayed_nothing_is_written_and_each_a
     mass.ended().await;
     system.settle().await;
     let auditor = Auditor::new(&system);
-    let logged = async || {
-        let (_, told) = auditor.replay(&["--from-beginning", "--without-store"]).await;
-        let all = told["compared"] == QUERIES && told["vouched"] == told["leaves"];
-        all.then_some(told)
-    };
-    let told = eventually("a log that is signed to its end", logged).await;
+    let told = auditor.signed(QUERIES).await;
     assert_eq!(told["findings"], Value::Array(Vec::new()));
     // Nothing moves by itself any more.
     sign_every(&mut system, 3_600).await;
@@ -139,6 +133,19 @@ impl Auditor {
         let (exit, stdout, stderr) = self.run(&words).await;
         let told = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
         (exit, told)
+    }
+
+    /// Waits until the log tells of so many reports and is signed to its end.
+    async fn signed(&self, queries: usize) -> Value {
+        let look = async {
+            loop {
+                let (_, told) = self.replay(&["--from-beginning", "--without-store"]).await;
+                if told["compared"] == queries && told["vouched"] == told["leaves"] {
+                    return told;
+                }
+            }
+        };
+        tokio::time::timeout(WITHIN, look).await.expect("the hub signs its log")
     }
 
     /// The evidence is what was signed, has every record, and nothing of a person.

@@ -213,14 +213,16 @@ impl Log {
         if self.checkpoint.as_ref().is_none_or(|(size, _)| *size <= checkpoint.size) {
             self.checkpoint = Some((checkpoint.size, note));
         }
-        match &self.frontier {
+        let nothing = Frontier::default();
+        // Before the first leaf the log may be the empty one.
+        let frontier = self.frontier.as_ref().or_else(|| (self.next.is_none()).then_some(&nothing));
+        match frontier {
             Some(frontier) if frontier.size() == checkpoint.size => {
                 let root = frontier.root();
                 self.compare(&checkpoint, root);
             }
             Some(frontier) if frontier.size() > checkpoint.size => {}
             Some(_) => drop(self.ahead.insert(checkpoint.size, checkpoint)),
-            None if self.next.is_none() => drop(self.ahead.insert(checkpoint.size, checkpoint)),
             None => {}
         }
     }

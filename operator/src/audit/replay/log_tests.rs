@@ -98,6 +98,7 @@ fn what_the_hub_signed_is_vouched_for_and_repeats_change_nothing() {
     let log = log(
         Selection::All,
         &[
+            checkpoint(&[], &hub()),
             leaves(0, &all[..2]),
             checkpoint(&all[..2], &hub()),
             leaves(1, &all[1..]),
@@ -128,6 +129,7 @@ fn a_log_that_is_not_the_one_that_was_signed_is_named() {
         of(&[leaves(0, &all), checkpoint(&all, &SigningKey::from_seed(&[1; 32]))]),
         [Code::CHECKPOINT_FORGED]
     );
+    assert_eq!(of(&[checkpoint(&[], &hub())]), []);
     assert_eq!(of(&[leaves(0, &all[..1]), leaves(2, &all[1..])]), [Code::LOG_GAP]);
     assert_eq!(of(&[leaves(0, &[report(1), report(1)])]), [Code::LEAF_REPEATED]);
 }
