@@ -380,8 +380,9 @@ impl<'a> Walk<'a> {
         }
         self.narrow_tiles()?;
         let mut short = None;
-        for size in self.notes.sizes()[self.next..].to_vec() {
-            short = short.or(self.notes.of(size, self.report)?.into_iter().next());
+        for at in self.next..self.notes.sizes().len() {
+            let vouched = self.notes.sizes()[at];
+            short = short.or(self.notes.of(vouched, self.report)?.into_iter().next());
         }
         if let Some((name, checkpoint)) = short {
             let text = format!("{name} vouches for {} entries, and there are {size}", checkpoint.size);
