@@ -49,27 +49,21 @@ pub struct Told {
 impl Told {
     /// Its acceptance.
     pub fn accepted(&self) -> Option<Accepted> {
-        match change(self.accepted.as_ref()?)? {
-            Change::Registered(accepted) | Change::Released(accepted) => Some(accepted),
-            _ => None,
+        let change = change(self.accepted.as_ref()?)?;
+        if let Change::Registered(accepted) | Change::Released(accepted) = change {
+            return Some(accepted);
         }
+        None
     }
 
     /// Its report.
     pub fn report(&self) -> Option<Final> {
-        match change(self.report.as_ref()?)? {
-            Change::Final(report) => Some(report),
-            _ => None,
-        }
+        if let Change::Final(report) = change(self.report.as_ref()?)? { Some(report) } else { None }
     }
 }
 
-#[allow(clippy::wildcard_enum_match_arm)]
 fn change(leaf: &Logged) -> Option<Change> {
-    match Leaf::decode(&leaf.bytes) {
-        Ok(Leaf::Query(_, change)) => Some(change),
-        _ => None,
-    }
+    if let Ok(Leaf::Query(_, change)) = Leaf::decode(&leaf.bytes) { Some(change) } else { None }
 }
 
 /// The log as it is read.
