@@ -7,9 +7,11 @@
 //! | `alerts.rs` | a real system, a real Prometheus, the shipped rules |
 //! | `gateway.rs` | an SMS gateway that leaves everybody in doubt |
 //! | `http.rs` | what both of these listen with |
+//! | `canary.rs` | no command, log, metric or trace shows a person |
 //! | `traces.rs`, `collector.rs` | one query as one trace, and who it is told to |
 
 mod alerts;
+mod canary;
 mod collector;
 mod expressions;
 mod files;
