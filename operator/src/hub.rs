@@ -46,7 +46,7 @@ impl Hub {
     /// Asks for a document at the path of `segments` below `/v1`.
     ///
     /// # Errors
-    /// As [`failure`] sorts the hub's refusals; 69 when it does not answer.
+    /// As `failure` sorts the hub's refusals; 69 when it does not answer.
     pub async fn get<T: DeserializeOwned>(
         &self,
         segments: &[&str],

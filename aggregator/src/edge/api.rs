@@ -1,4 +1,4 @@
-//! The hub's own HTTP interface: status and reports for producers, and what [`operations`](super::operations) adds. No
+//! The hub's own HTTP interface: status and reports for producers, and what [`operations`] adds. No
 //! card and no identity passes here in the clear.
 
 pub(super) mod openapi;

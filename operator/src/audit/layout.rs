@@ -70,7 +70,7 @@ fn number(n: u64) -> String {
     text
 }
 
-/// Reads what [`number`] wrote; every number has one spelling.
+/// Reads what `number` wrote; every number has one spelling.
 pub fn parse_number(text: &str) -> Option<u64> {
     let digits: String = text.split('/').map(|group| group.strip_prefix('x').unwrap_or(group)).collect();
     let n = digits.parse().ok()?;

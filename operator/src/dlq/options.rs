@@ -63,7 +63,7 @@ pub struct Redrive {
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
     /// Publishes: the plan in this file, or without one what the other flags mean, with the plan in --out or in a new file
-    /// redrive-<run>.json. Said again with the file, it goes on where it was interrupted.
+    /// redrive-RUN.json. Said again with the file, it goes on where it was interrupted.
     #[arg(long, value_name = "PLAN", num_args = 0..=1)]
     #[allow(clippy::option_option, reason = "not said, said alone, said with a file")]
     pub execute: Option<Option<PathBuf>>,
