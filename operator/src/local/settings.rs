@@ -236,15 +236,7 @@ fn command(plan: &Plan, stack: &Stack, addresses: &Addresses, name: &str, user: 
     let replicas = stack.brokers.split(',').count();
     let settings = [
         ("prefix", json!(plan.prefix)),
-        (
-            "kafka",
-            json!({
-                "brokers": stack.brokers,
-                "client_id": plan.topics().group(name),
-                "properties": stack.sasl(user),
-                "property_files": { "sasl.password": stack.password_file(user) },
-            }),
-        ),
+        ("kafka", kafka(plan, stack, name, user)),
         ("cluster", json!({ "replication_factor": replicas, "min_insync_replicas": replicas.min(2) })),
         ("parties", json!({ "upstreams": texts(plan.upstreams()), "banks": texts(plan.banks()) })),
         ("registry", json!({ "roots": roots(), "allow_sample_roots": true })),
@@ -260,19 +252,18 @@ fn command(plan: &Plan, stack: &Stack, addresses: &Addresses, name: &str, user: 
 
 /// The settings of whoever puts dead letters back, for `cardquery dlq --config <folder>/redrive.toml`.
 pub(super) fn redrive(plan: &Plan, stack: &Stack) -> String {
-    let settings = [
-        ("prefix", json!(plan.prefix)),
-        (
-            "kafka",
-            json!({
-                "brokers": stack.brokers,
-                "client_id": plan.topics().group(REDRIVE),
-                "properties": stack.sasl(REDRIVE),
-                "property_files": { "sasl.password": stack.password_file(REDRIVE) },
-            }),
-        ),
-    ];
+    let settings = [("prefix", json!(plan.prefix)), ("kafka", kafka(plan, stack, REDRIVE, REDRIVE))];
     render(settings.into_iter())
+}
+
+/// The way to the brokers for the client `name`, who logs in as `user`.
+fn kafka(plan: &Plan, stack: &Stack, name: &str, user: &str) -> Value {
+    json!({
+        "brokers": stack.brokers,
+        "client_id": plan.topics().group(name),
+        "properties": stack.sasl(user),
+        "property_files": { "sasl.password": stack.password_file(user) },
+    })
 }
 
 /// Where the admin listeners are.

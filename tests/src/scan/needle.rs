@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use cardquery::sample;
 use schemas::wire::AnswerKind;
 
 /// What kind of thing must not be there.
@@ -73,6 +74,22 @@ impl Needles {
         let (first, last) = first_and_last(number);
         self.pairs.insert((first, last));
         self.with(Kind::CardNumber, number)
+    }
+
+    /// What the people of the sample are known by, and their cards as `seed` decides them.
+    #[must_use]
+    pub fn of_sample(seed: u64) -> Self {
+        let mut needles = Self::default();
+        for person in sample::core::people() {
+            needles = needles
+                .with(Kind::Name, &person.name)
+                .with(Kind::DocumentNumber, &person.document_number)
+                .with(Kind::Phone, &person.phone);
+            for number in sample::core::card_numbers(&person, seed).values().flatten() {
+                needles = needles.with_card(number);
+            }
+        }
+        needles
     }
 
     /// Adds every word that a bank can say inside the seal, in its spellings.

@@ -1,9 +1,8 @@
 //! What is inside the seals is nowhere in what the hub's servers and processes keep and say.
 
 use cardquery::local::plan::Part;
-use cardquery::sample;
 use cardquery_tests::scan::run::record_items;
-use cardquery_tests::scan::{Item, Kind, Needles, Scanner};
+use cardquery_tests::scan::{Item, Needles, Scanner};
 use cardquery_tests::system::{Setup, System};
 use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
@@ -22,7 +21,7 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     }
     system.settle().await;
 
-    let people = people(&system);
+    let people = Needles::of_sample(system.local.plan.seed);
     // A bank may say in its log what words its own settings are translated to.
     let (of_banks, of_hub) = (Scanner::new(&people), Scanner::new(&people.with_sealed_words()));
 
@@ -53,21 +52,6 @@ async fn nothing_from_inside_the_seals_is_in_any_table_topic_log_or_metric_of_ru
     let bank = Part::Connector(BANKS[0].parse().expect("an id"));
     assert!(!of_hub.scan(&tables(&system, &bank).await).is_empty(), "a bank's own tables hold it");
     system.finish();
-}
-
-/// What the sample's people are known by, and their cards.
-pub(crate) fn people(system: &System) -> Needles {
-    let mut people = Needles::default();
-    for person in sample::core::people() {
-        people = people
-            .with(Kind::Name, &person.name)
-            .with(Kind::DocumentNumber, &person.document_number)
-            .with(Kind::Phone, &person.phone);
-        for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
-            people = people.with_card(number);
-        }
-    }
-    people
 }
 
 /// Every row of every table of a part's database, as text.

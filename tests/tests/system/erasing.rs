@@ -9,7 +9,7 @@ use cardquery::demo::wallet::WalletError;
 use cardquery::local::plan::Part;
 use cardquery_tests::backup;
 use cardquery_tests::scan::run::record_items;
-use cardquery_tests::scan::{Item, Scanner};
+use cardquery_tests::scan::{Item, Needles, Scanner};
 use cardquery_tests::system::{Setup, System};
 use jiff::civil::Date;
 use plumbing::postgres::PostgresConfig;
@@ -22,8 +22,6 @@ use schemas::ids::{BankId, Digest, Reference};
 use schemas::registry::{Party, Registry};
 use schemas::wire::{self, event_record};
 use secrecy::ExposeSecret as _;
-
-use crate::canary;
 
 /// A query is erased 28 to 32 s after it was accepted.
 const DAY: Duration = Duration::from_secs(4);
@@ -152,7 +150,7 @@ async fn the_log_proves_what_was_there(
         }
     }
     let items: Vec<Item> = records.iter().flat_map(record_items).collect();
-    let findings = Scanner::new(&canary::people(system).with_sealed_words()).scan(&items);
+    let findings = Scanner::new(&Needles::of_sample(system.local.plan.seed).with_sealed_words()).scan(&items);
     assert!(findings.is_empty(), "{findings:#?}");
 }
 

@@ -4,9 +4,8 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use cardquery::local::plan::Part;
-use cardquery::sample;
 use cardquery_tests::process::ChildProcess;
-use cardquery_tests::scan::{Item, Kind, Needles, Scanner};
+use cardquery_tests::scan::{Item, Needles, Scanner};
 use cardquery_tests::system::{Setup, System};
 use plumbing::kafka::{KafkaConfig, Watermarks};
 use schemas::ids::BankId;
@@ -262,16 +261,7 @@ impl Operator {
     }
 
     fn shows_no_person(&self, system: &System) {
-        let mut people = Needles::default();
-        for person in sample::core::people() {
-            people = people
-                .with(Kind::Name, &person.name)
-                .with(Kind::DocumentNumber, &person.document_number)
-                .with(Kind::Phone, &person.phone);
-            for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
-                people = people.with_card(number);
-            }
-        }
+        let people = Needles::of_sample(system.local.plan.seed);
         let findings = Scanner::new(&people.with_sealed_words()).scan(&self.said);
         assert!(findings.is_empty(), "{findings:#?}");
         let subject = format!("sample-{PERSON}");

@@ -144,16 +144,7 @@ async fn no_command_log_metric_or_trace_shows_a_person_or_what_their_banks_said(
 
 /// What is inside the seals, and who asked.
 fn inside(system: &System) -> Needles {
-    let mut people = Needles::default();
-    for person in sample::core::people() {
-        people = people
-            .with(Kind::Name, &person.name)
-            .with(Kind::DocumentNumber, &person.document_number)
-            .with(Kind::Phone, &person.phone);
-        for number in sample::core::card_numbers(&person, system.local.plan.seed).values().flatten() {
-            people = people.with_card(number);
-        }
-    }
+    let mut people = Needles::of_sample(system.local.plan.seed);
     for person in PEOPLE {
         people = people.with(Kind::Subject, format!("sample-{person}"));
     }
